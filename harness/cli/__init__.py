@@ -1,0 +1,5 @@
+"""The command ``signoff``: parse, call one function, print, exit."""
+
+from harness.cli.main import main
+
+__all__ = ["main"]

@@ -1,0 +1,161 @@
+"""One function for each command; heavy imports stand inside."""
+
+from __future__ import annotations
+
+import sys
+from argparse import Namespace
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+from harness.errors import SignoffError, UsageError
+
+if TYPE_CHECKING:
+    from harness.run.options import Options
+
+_MARKS = {"pass": "PASS", "fail": "FAIL", "inconclusive": "INCONCLUSIVE", "error": "ERROR", "not_applicable": "n/a"}
+
+
+def print_json(value: Any) -> None:
+    """One JSON object on standard output."""
+    sys.stdout.write(orjson.dumps(value, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE, default=str).decode())
+
+
+def print_error(error: SignoffError, *, as_json: bool) -> None:
+    """The message on standard error; with ``--json`` an object on standard output."""
+    problems = [
+        {"path": problem.path, "line": problem.line, "message": problem.message}
+        for problem in getattr(error, "problems", ())
+    ]
+    if as_json:
+        print_json({"error": str(error), "problems": problems, "exit_code": error.exit_code})
+    else:
+        print(f"signoff: {error}", file=sys.stderr)
+
+
+def _options(args: Namespace, apps: tuple[str, ...], **more: Any) -> Options:
+    from harness.run.options import Options
+
+    return Options(args.root, args.cache, apps, quiet=args.json, baseline=args.baseline, **more)
+
+
+def check_command(args: Namespace) -> int:
+    """``signoff check``."""
+    from harness.run.check import check
+
+    found = check(args.root, args.cache, args.baseline, tuple(args.app))
+    if args.json:
+        print_json({"apps": found.apps, "cases": found.cases, "warnings": found.warnings, "exit_code": 0})
+        return 0
+    for name, digest in found.apps.items():
+        print(f"{name}: {found.cases[name]} cases, digest {digest[:12]}")
+    for warning in found.warnings:
+        print(f"warning: {warning}")
+    print("all files are valid")
+    return 0
+
+
+def gate_command(args: Namespace) -> int:
+    """``signoff gate``."""
+    from harness.run.pipeline import gate
+
+    run = gate(_options(args, tuple(args.app), profile=args.profile))
+    _, folder = run.ready
+    if args.json:
+        print_json(run.verdict | {"run": str(folder.path)})
+    else:
+        for warning in run.warnings:
+            print(f"warning: {warning}", file=sys.stderr)
+        print_verdict(run.verdict)
+        print(f"report: {folder.path / 'report.html'}")
+    return int(run.verdict["exit_code"])
+
+
+def print_verdict(verdict: dict[str, Any]) -> None:
+    """The verdict as a person reads it in a terminal."""
+    for gate in verdict["gates"]:
+        mark = _MARKS[gate["verdict"]] + ("" if gate["required"] else " (advisory)")
+        print(f"{mark:<24} {gate['app']}/{gate['id']}: {gate['reason']}")
+    print()
+    print(f"{_MARKS[verdict['verdict']]}  {verdict['model_calls']} model calls, {verdict['cached_calls']} cached, {verdict['wall_s']:.1f} s")
+    for reason in verdict["reasons"][:3]:
+        print(f"  - {reason}")
+    print(f"next: {verdict['next_action']}")
+
+
+def eval_command(args: Namespace) -> int:
+    """``signoff eval``."""
+    from harness.run.evaluate import evaluate
+
+    result = evaluate(_options(args, (args.app,), variants=(args.variant,)))
+    if args.json:
+        print_json(result)
+    else:
+        for row in result["metrics"]:
+            mean = "-" if row["mean"] is None else f"{row['mean']:.4g}"
+            print(f"{row['metric']:<32} {mean:>10}  n={row['n']}  unscored={row['unscored']}  errors={row['errors']}")
+        print(f"{result['model_calls']} model calls, {result['cached_calls']} cached; run folder: {result['run']}")
+    return int(result["exit_code"])
+
+
+def report_command(args: Namespace) -> int:
+    """``signoff report``."""
+    from harness.report import write_reports
+    from harness.store import open_run
+
+    run = open_run(args.run, args.root / "reports")
+    written = write_reports(run.path, run.manifest, run.read_json("verdict.json"))
+    if args.json:
+        print_json({"files": [str(path) for path in written]})
+    else:
+        for path in written:
+            print(path)
+    return 0
+
+
+def serve_command(args: Namespace) -> int:
+    """``signoff serve``."""
+    from harness.serve import serve
+    from harness.serve.service import build_gateway
+    from harness.spec.repository import load_repository
+
+    repository = load_repository(args.root, with_suites=False, only=tuple(args.app))
+    app = build_gateway(str(args.root), str(args.cache), list(repository.apps))
+    base = f"http://{args.host}:{args.port}/v1"
+    shown = {"base_url": base, "apps": {name: files.digest for name, files in repository.apps.items()}}
+    if args.json:
+        print_json(shown)
+    else:
+        print(f"serving {', '.join(shown['apps'])} at {base}; no key is asked, keep it on loopback", file=sys.stderr)
+    sys.stdout.flush()
+    serve(app, args.host, args.port)
+    return 0
+
+
+def approve_command(args: Namespace) -> int:
+    """``signoff approve``."""
+    from datetime import date
+
+    from harness.gate import approve
+    from harness.store import open_run
+
+    try:
+        expires = date.fromisoformat(args.expires)
+    except ValueError as error:
+        message = f"--expires is {args.expires!r}; give a date as 2027-01-31"
+        raise UsageError(message) from error
+    run = open_run(args.run, args.root / "reports")
+    path = args.root / "suites" / "approvals.jsonl"
+    approval = approve(run.read_json("verdict.json"), run.manifest, name=args.name, note=args.note, expires=expires, path=path)
+    if args.json:
+        print_json(approval)
+    else:
+        print(f"approved by {args.name} until {expires}; commit {path} and run signoff gate again")
+    return 0
+
+
+def demo_command(args: Namespace) -> int:
+    """``signoff demo``."""
+    from harness.run.demo import demo
+
+    return demo(args.cache, open_report=not args.no_open, as_json=args.json)

@@ -1,0 +1,99 @@
+"""What a run does not cover: said on the page, so that nobody reads more into a verdict than was measured."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from harness.report import figures
+from harness.report.changes import AppChange, plain_items
+from harness.report.folder import Run
+from harness.report.scores import units
+
+KNOWN_STAGES = ("regression", "load", "safety")
+
+# Below this a share's 95 % interval is wider than 30 points whatever the cases say.
+FEW = 30
+
+
+def not_covered(run: Run, changes: list[AppChange]) -> list[str]:
+    """Sentences, the manifest's own first, each once."""
+    found = [
+        *plain_items(run.manifest.get("not_covered")),
+        *_stages(run),
+        *_apps(changes),
+        *_undecidable(run),
+        *_few(run),
+        *_ungated(run),
+    ]
+    return list(dict.fromkeys(found))
+
+
+def _stages(run: Run) -> Iterator[str]:
+    seen = {str(stage.get("name")): stage for stage in run.stages}
+    for name in dict.fromkeys([*seen, *KNOWN_STAGES]):
+        stage = seen.get(name)
+        if stage is None:
+            yield f"Stage {name} is not part of this run."
+        elif stage.get("status") != "ok":
+            reason = stage.get("reason") or "no reason given"
+            yield f"Stage {name} was {stage.get('status')}: {reason}."
+
+
+def _apps(changes: list[AppChange]) -> Iterator[str]:
+    for change in changes:
+        if not change.pinned:
+            yield (
+                f"App {change.app} is unpinned: its service states no digest of its own, so what was measured here "
+                "may not be what answers tomorrow."
+            )
+        if change.state == "new":
+            yield f"App {change.app} has no baseline: nothing says whether it got better or worse."
+
+
+def _undecidable(run: Run) -> Iterator[str]:
+    unit_of = units(run)
+    for gate in run.gates:
+        detectable = gate.get("detectable")
+        if gate.get("verdict") != "inconclusive" or detectable is None or not figures.is_paired(gate):
+            continue
+        margin = abs(float(gate.get("threshold") or 0.0))
+        if float(detectable) > margin:
+            unit = unit_of.get((str(gate.get("app")), str(gate.get("metric"))), "share")
+            smallest, allowed = (figures.difference(float(x), unit).lstrip("+") for x in (detectable, margin))
+            yield (
+                f"Gate {gate.get('id')} on slice {gate.get('slice', 'all')}: with {_cases(gate)} the smallest change "
+                f"that can be seen is {smallest}, the margin is {allowed}."
+            )
+
+
+def _few(run: Run) -> Iterator[str]:
+    slices: dict[tuple[str, str], int] = {}
+    for gate in run.gates:
+        small = isinstance(gate.get("n"), int) and gate["n"] < FEW and gate.get("slice", "all") != "all"
+        if not gate.get("required") and small:
+            slices[str(gate.get("app")), str(gate["slice"])] = gate["n"]
+    for (app, name), n in sorted(slices.items()):
+        yield f"Slice {name} of {app} has {figures.plural(n, 'case')}: its gates are advisory, a fall in it does not block."
+
+
+def _ungated(run: Run) -> Iterator[str]:
+    gated = {(str(g.get("app")), str(g.get("metric"))) for g in run.gates}
+    sliced = {(str(g.get("app")), str(g.get("slice", "all"))) for g in run.gates}
+    metrics: dict[str, set[str]] = defaultdict(set)
+    slices: dict[str, set[str]] = defaultdict(set)
+    for row in run.rows:
+        if (row.app, row.metric) not in gated:
+            metrics[row.app].add(row.metric)
+        slices[row.app] |= {name for name in row.slices if (row.app, name) not in sliced and name != "all"}
+    for app, names in sorted(metrics.items()):
+        yield f"Metrics of {app} that no gate of this run judges: {', '.join(sorted(names))}."
+    for app, names in sorted(slices.items()):
+        if names:
+            yield f"Slices of {app} without a gate of their own: {', '.join(sorted(names))}."
+
+
+def _cases(gate: Mapping[str, Any]) -> str:
+    n = gate.get("n")
+    return figures.plural(n, "case") if isinstance(n, int) else "these cases"

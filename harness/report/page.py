@@ -1,0 +1,237 @@
+"""The report for people: one HTML file that needs no network, no script and no trust in what a model wrote."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from markupsafe import Markup
+
+from harness.report import axis, figures, visible
+from harness.report.cases import moved_cases, view
+from harness.report.changes import app_changes
+from harness.report.coverage import not_covered
+from harness.report.folder import OUTPUTS, Run, read_run
+from harness.report.scores import Score, scores, units
+from harness.report.tables import lines, lost_rows, slice_tables
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
+
+SHOWN_WORSE = 40
+SHOWN_BETTER = 20
+SHOWN_LOST = 60
+
+WORDS = {
+    "pass": "Pass", "fail": "Fail", "inconclusive": "Inconclusive", "error": "Error",
+    "not_applicable": "Not applicable",
+}  # fmt: skip
+
+MEANINGS = {
+    "pass": "Every required gate passed. This may ship.",
+    "fail": "A required gate failed. This must not ship.",
+    "inconclusive": "No required gate failed, but at least one could not be decided. Undecided blocks like a failure.",
+    "error": "Signoff or something it depends on broke. Nothing was decided.",
+}
+
+_SEVERITY = {"fail": 0, "inconclusive": 1, "pass": 2, "not_applicable": 3}
+
+
+@dataclass(frozen=True, slots=True)
+class GateRow:
+    """A gate with its numbers as text and its place on the axis."""
+
+    gate: Mapping[str, Any]
+    whisker: axis.Whisker
+    word: str
+    estimate: str
+    interval: str
+    bound: str
+    arms: str
+    detectable: str
+
+
+def render_html(
+    run_dir: Path, manifest: Mapping[str, Any] | None = None, verdict: Mapping[str, Any] | None = None
+) -> str:
+    """``report.html`` of a run folder; the same folder gives the same text.
+
+    ``manifest`` and ``verdict`` are read from the folder where they are not given. SignoffError: neither is there.
+    """
+    return page(read_run(run_dir, manifest, verdict))
+
+
+def page(run: Run) -> str:
+    """``report.html`` of a run that has been read."""
+    style, script = _asset("report.css"), _asset("report.js")
+    text = _environment().get_template("report.html.j2").render(
+        **_context(run), style=Markup(style), script=Markup(script), policy=_policy(style, script)  # noqa: S704
+    )
+    # A lone surrogate has no UTF-8; everything from a model is already named by `visible`, this is for the rest.
+    return text.encode("utf-8", "replace").decode("utf-8")
+
+
+def gate_rows(run: Run) -> list[GateRow]:
+    """The gates, the worst verdict first, each with its whisker; required and advisory gates share the scales."""
+    unit_of = units(run)
+    gates = sorted(run.gates, key=lambda g: (_SEVERITY.get(str(g.get("verdict")), 1), str(g.get("app")), str(g.get("id"))))
+    named = [gate_unit(gate, unit_of) for gate in gates]
+    drawn = axis.whiskers(gates, named)
+    return [_gate_row(gate, unit, whisker) for gate, unit, whisker in zip(gates, named, drawn, strict=True)]
+
+
+def gate_unit(gate: Mapping[str, Any], unit_of: Mapping[tuple[str, str], str]) -> str:
+    """The unit of a gate: its own, else its metric's, else a share where the numbers look like one."""
+    known = gate.get("unit") or unit_of.get((str(gate.get("app", "")), str(gate.get("metric", ""))))
+    if known:
+        return str(known)
+    numbers = [abs(float(gate[k])) for k in ("candidate", "baseline", "threshold") if gate.get(k) is not None]
+    return "share" if all(number <= 1 for number in numbers) else ""
+
+
+def _gate_row(gate: Mapping[str, Any], unit: str, whisker: axis.Whisker) -> GateRow:
+    was, now = gate.get("baseline"), gate.get("candidate")
+    arms = f"{figures.value(was, unit)} → {figures.value(now, unit)}" if was is not None and now is not None else ""
+    detectable = gate.get("detectable")
+    smallest = figures.difference(abs(float(detectable)), unit).lstrip("+") if detectable is not None else figures.NONE
+    return GateRow(
+        gate=gate,
+        whisker=whisker,
+        word=WORDS.get(str(gate.get("verdict")), str(gate.get("verdict"))),
+        estimate=figures.estimate(gate, gate.get("estimate"), unit),
+        interval=figures.interval(gate, unit),
+        bound=figures.bound(gate, unit),
+        arms=arms,
+        detectable=smallest,
+    )
+
+
+def _context(run: Run) -> dict[str, Any]:
+    scored = scores(run)
+    worse, better = moved_cases(run, scored)
+    rows = gate_rows(run)
+    changes = app_changes(run)
+    shown, left_out = lines(scored)
+    lost = lost_rows(run)
+    decided = str(run.verdict.get("verdict") or "error")
+    return {
+        "run": run,
+        "verdict": run.verdict,
+        "manifest": run.manifest,
+        "decided": decided,
+        "word": WORDS.get(decided, decided),
+        "meaning": MEANINGS.get(decided, ""),
+        "counts": _verdict_counts(rows),
+        "changes": changes,
+        "required": [row for row in rows if row.gate.get("required", True)],
+        "advisory": [row for row in rows if not row.gate.get("required", True)],
+        "tally": _tally(scored),
+        "worse": [view(run, moved) for moved in worse[:SHOWN_WORSE]],
+        "worse_count": len(worse),
+        "better": better[:SHOWN_BETTER],
+        "better_count": len(better),
+        "lost": lost[:SHOWN_LOST],
+        "lost_count": len(lost),
+        "slices": slice_tables(scored),
+        "lines": shown,
+        "left_out": left_out,
+        "outputs_path": OUTPUTS,
+        "facts": _identity(run.manifest),
+        "gaps": not_covered(run, changes),
+    }
+
+
+def _verdict_counts(rows: list[GateRow]) -> list[tuple[str, str, int]]:
+    """(verdict, word, number) of the required gates, the worst first."""
+    found = Counter(str(row.gate.get("verdict")) for row in rows if row.gate.get("required", True))
+    return [(kind, WORDS.get(kind, kind).lower(), found[kind]) for kind in _SEVERITY if found[kind]]
+
+
+def _tally(scored: list[Score]) -> list[tuple[str, int]]:
+    """How many cases got worse, could not be measured, got better, stayed; each case counted once, by its worst."""
+    order = ("worse", "lost", "better", "same")
+    names = {"worse": "worse", "error": "lost", "unscored": "lost", "better": "better", "same": "same"}
+    of_case: dict[tuple[str, str], int] = {}
+    for score in scored:
+        kind = names.get(score.outcome)
+        if kind is not None and score.case:
+            at = order.index(kind)
+            of_case[score.app, score.case] = min(at, of_case.get((score.app, score.case), at))
+    found = Counter(of_case.values())
+    paired = any(score.outcome in ("worse", "better", "same") for score in scored)
+    return [(name, found[at]) for at, name in enumerate(order)] if paired else []
+
+
+def _identity(manifest: Mapping[str, Any]) -> list[tuple[str, list[tuple[str, str]]]]:
+    """(heading, name and text pairs) of what was run, on what and with what."""
+    groups: list[tuple[str, list[tuple[str, str]]]] = []
+    plain = [
+        (label, _said(manifest[key]))
+        for key, label in (
+            ("run_id", "run"), ("profile", "profile"), ("started", "started"), ("finished", "finished"),
+            ("commit", "commit"), ("dirty", "uncommitted changes"), ("baseline_ref", "baseline"),
+            ("baseline_commit", "baseline commit"),
+        )
+        if manifest.get(key) is not None
+    ]  # fmt: skip
+    groups.append(("Run", plain))
+    for key, label in (("versions", "Versions"), ("machine", "Machine"), ("seeds", "Seeds"), ("yardstick", "Yardstick")):
+        found = manifest.get(key)
+        if isinstance(found, Mapping):
+            groups.append((label, [(str(name), _said(entry)) for name, entry in found.items()]))
+        elif found not in (None, "", []):
+            groups.append((label, [(label.lower(), _said(found))]))
+    return [(label, pairs) for label, pairs in groups if pairs]
+
+
+def _said(entry: Any) -> str:
+    if isinstance(entry, bool):
+        return "yes" if entry else "no"
+    return entry if isinstance(entry, str) else json.dumps(entry, ensure_ascii=False, sort_keys=True)
+
+
+def _policy(style: str, script: str) -> str:
+    return (
+        f"default-src 'none'; style-src '{_sha256(style)}'; script-src '{_sha256(script)}'; img-src data:; "
+        "base-uri 'none'; form-action 'none'"
+    )
+
+
+def _sha256(text: str) -> str:
+    return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
+
+
+def _asset(name: str) -> str:
+    # Parsers turn CRLF into LF before they hash, so a checkout with CRLF must not change the text.
+    return resources.files("harness.report").joinpath("templates", name).read_text("utf-8").replace("\r\n", "\n")
+
+
+def _environment() -> Environment:
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    environment = Environment(
+        loader=PackageLoader("harness.report", "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters.update(
+        v=lambda text: visible.as_html(str(text)),
+        line=visible.one_line,
+        number=figures.count,
+        seconds=figures.seconds,
+        moment=figures.moment,
+        digest=figures.digest,
+        score=figures.value,
+        change=figures.difference,
+    )
+    environment.globals.update(plural=figures.plural)
+    return environment

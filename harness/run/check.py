@@ -1,0 +1,107 @@
+"""``signoff check``: everything that can be known of the files without running them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from harness.errors import Problem, UsageError
+from harness.gate import minimum_cases
+from harness.spec.cases import CaseFile
+from harness.spec.gates import Gate
+from harness.spec.git import edited_releases, extract, find_baseline
+from harness.spec.repository import Repository, SuiteFiles, load_repository
+from harness.store import convert_once
+
+
+@dataclass(frozen=True, slots=True)
+class CheckReport:
+    """What ``signoff check`` found in valid files."""
+
+    apps: Mapping[str, str]
+    cases: Mapping[str, int]
+    warnings: Sequence[str]
+
+
+def check(root: Path, cache: Path, baseline: str | None = None, apps: Sequence[str] = ()) -> CheckReport:
+    """Read every file; UsageError holds all problems, released prompts edited in place among them."""
+    problems: list[Problem] = []
+    try:
+        repository = load_repository(root, only=apps)
+    except UsageError as error:
+        if not error.problems:
+            raise
+        problems, repository = list(error.problems), None  # type: ignore[assignment]
+    problems += _edited(root, cache, baseline)
+    if repository is not None:
+        problems += _check_problems(repository, root)
+    if problems:
+        raise UsageError.of(problems)
+    sizes = {name: sum(len(file) for file in suite.case_files) for name, suite in repository.suites.items()}
+    digests = {name: files.digest for name, files in repository.apps.items()}
+    return CheckReport(digests, sizes, warnings_of(repository, root))
+
+
+def _edited(root: Path, cache: Path, baseline: str | None) -> Sequence[Problem]:
+    revision = find_baseline(root, baseline)
+    if revision.commit is None:
+        return ()
+    commit = revision.commit
+    tree = convert_once(f"baseline-{commit}", cache, lambda out: extract(root, commit, out))
+    return edited_releases(root, tree, commit)
+
+
+def _check_problems(repository: Repository, root: Path) -> list[Problem]:
+    from harness.evals import bind_checks
+
+    problems: list[Problem] = []
+    for name, suite in repository.suites.items():
+        try:
+            bind_checks(suite.suite, root / "suites" / name, f"suites/{name}/suite.yaml")
+        except UsageError as error:
+            problems += error.problems or [Problem(f"suites/{name}/suite.yaml", None, str(error))]
+    return problems
+
+
+def warnings_of(repository: Repository, root: Path) -> list[str]:
+    """Gates that their number of cases can never pass, even with a perfect result."""
+    return [
+        f"{name}: gate {gate.id!r} has {have} cases{_where(gate)} and can never pass: "
+        f"it needs at least {need}; add {need - have} cases, or widen its threshold"
+        for name, suite in repository.suites.items()
+        for gate in suite.gates
+        for have, need in [(gate_size(gate, suite), minimum_cases(gate))]
+        if have < need
+    ]
+
+
+def _where(gate: Gate) -> str:
+    return "" if gate.slice == "all" else f" in slice {gate.slice!r}"
+
+
+def gate_size(gate: Gate, suite: SuiteFiles) -> int:
+    """How many cases the gate's metric is measured on."""
+    metric = gate.metric.split(".")[0]
+    rule = next((item for item in suite.suite.properties if item.id == metric), None)
+    if rule is not None:
+        return min(rule.cases, sum(_count(file, gate.slice, None, rule.slices) for file in suite.case_files))
+    spec = next(item for item in suite.suite.checks if item.id == metric)
+    return sum(_count(file, gate.slice, spec.expect, spec.slices) for file in suite.case_files)
+
+
+def _count(file: CaseFile, wanted: str, expect: str | None, slices: Sequence[str]) -> int:
+    if file.external is None:
+        rows = [(case.slices, set(case.expect)) for case in file.cases]
+    else:
+        shared = set(file.external.expect)
+        rows = [
+            (file.external.slices, shared) if isinstance(row, str) else ((*file.external.slices, *row.slices), shared | set(row.expect))
+            for row in file.external.rows
+        ]
+    return sum(
+        (wanted == "all" or wanted in have)
+        and (expect is None or expect in keys)
+        and (not slices or not set(slices).isdisjoint(have))
+        for have, keys in rows
+    )

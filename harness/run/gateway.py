@@ -1,0 +1,58 @@
+"""The local gateway of a run: a child process, started by the first model call that no cache answers."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from harness.serve import LocalServer
+from harness.spec.models import Model
+
+
+class Gateway:
+    """Gives the base URL of a model: its own endpoint, or the child process, started on demand."""
+
+    def __init__(self, root: Path, baseline: Path | None, apps: Sequence[str], cache: Path, log: Path) -> None:
+        self._args = {
+            "root": str(root),
+            "cache": str(cache),
+            "apps": list(apps),
+            "baseline": str(baseline) if baseline else None,
+        }
+        self._log = log
+        self._server: LocalServer | None = None
+        self._lock = asyncio.Lock()
+
+    @property
+    def url(self) -> str | None:
+        """The child's address, None while nothing had to be asked."""
+        return self._server.url if self._server else None
+
+    async def base_url(self, model: Model) -> str:
+        """``http://host:port/v1``; SignoffError when the child died."""
+        if not model.pinned:
+            return (model.base_url or "").rstrip("/")
+        async with self._lock:
+            if self._server is None:
+                self._server = await asyncio.to_thread(self._start)
+        return f"{self._server.url}/v1"
+
+    def _start(self) -> LocalServer:
+        server = LocalServer("harness.serve.service:build_gateway", args=self._args, log=self._log)
+        server.__enter__()
+        return server
+
+    def alive(self) -> None:
+        """Raise SignoffError with the child's last words when it died."""
+        if self._server is not None:
+            self._server.check()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        if self._server is not None:
+            self._server.__exit__(kind, error, trace)

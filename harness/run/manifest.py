@@ -1,0 +1,92 @@
+"""``run.json``: what was run, on what, and how it went."""
+
+from __future__ import annotations
+
+import os
+import platform
+import sys
+from collections.abc import Mapping, Sequence
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from harness import __version__
+from harness.run.measure import StageReport
+from harness.run.options import Options
+from harness.run.plan import Plan
+from harness.spec.git import state
+
+_PACKAGES = ("torch", "transformers", "tokenizers", "numpy", "scipy", "aiohttp", "jinja2", "pydantic")
+
+
+def manifest(
+    options: Options, plan: Plan, stages: Sequence[StageReport], times: Mapping[str, Any], warnings: Sequence[str]
+) -> dict[str, Any]:
+    """The manifest of a finished run, without the digests of its files (the run folder adds those)."""
+    return {
+        "profile": options.profile,
+        **times,
+        **state(options.root),
+        "baseline_ref": plan.revision.ref,
+        "baseline_commit": plan.revision.commit or "",
+        "baseline_reason": plan.revision.reason,
+        "model_calls": sum(stage.model_calls for stage in stages),
+        "cached_calls": sum(stage.cached_calls for stage in stages),
+        "apps": {name: _app(plan, name) for name in plan.repository.apps},
+        "changes": [line for name in plan.repository.apps for line in plan.changes(name) if plan.changed(name)],
+        "versions": versions(),
+        "machine": machine(),
+        "seeds": {name: files.app.seed for name, files in plan.repository.apps.items()},
+        "stages": [stage.as_dict() for stage in stages],
+        "yardstick": {name: suite.digest for name, suite in plan.repository.suites.items()},
+        "warnings": list(warnings),
+        "not_covered": list(_not_covered(plan)),
+    }
+
+
+def _app(plan: Plan, name: str) -> dict[str, Any]:
+    files = plan.repository.apps[name]
+    base = plan.baselines.get(name)
+    return {
+        "candidate": files.digest,
+        "baseline": base.digest if base else None,
+        "digests": dict(files.parts),
+        "baseline_digests": dict(base.parts) if base else {},
+        "pinned": files.pinned,
+        "changes": plan.changes(name),
+    }
+
+
+def _not_covered(plan: Plan) -> list[str]:
+    lines = [
+        "Paraphrases that no case holds: the suite measures the cases it has, not the traffic you will get.",
+        "Load, safety probes and LLM-graded quality: these stages are not part of this run.",
+    ]
+    for name, files in plan.repository.apps.items():
+        if not files.pinned:
+            lines.append(f"{name} is unpinned: an endpoint that it calls may change behind its URL after this verdict.")
+    return lines
+
+
+def versions() -> dict[str, str]:
+    """Versions of Python, Signoff and what decides its numbers; a package that is not installed is left out."""
+    found = {"python": platform.python_version(), "signoff": __version__}
+    for name in _PACKAGES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def machine() -> dict[str, Any]:
+    """The machine, as far as figures depend on it."""
+    return {"cpu": _cpu(), "cores": os.cpu_count(), "platform": platform.platform(), "executable": Path(sys.executable).name}
+
+
+def _cpu() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor() or platform.machine()
+    return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), platform.machine())

@@ -1,0 +1,26 @@
+"""What a person asked for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from harness.spec.gates import Profile
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """One run: the tree, which apps (none: all), what to compare with, and where things go."""
+
+    root: Path
+    cache: Path
+    apps: tuple[str, ...] = ()
+    baseline: str | None = None
+    profile: Profile = "pr"
+    variants: tuple[str, ...] = ("baseline", "candidate")
+    quiet: bool = False
+
+    @property
+    def reports(self) -> Path:
+        """The folder of the run folders."""
+        return self.root / "reports"

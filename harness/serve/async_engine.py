@@ -1,0 +1,176 @@
+"""An engine behind its own thread, awaited from an event loop."""
+
+from __future__ import annotations
+
+import asyncio
+import queue
+import threading
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from contextlib import aclosing
+from typing import Protocol
+
+from harness.errors import SignoffError
+from harness.serve.protocol import Engine, EngineIdentity, Event, Generation, GenerationRequest
+
+Listener = Callable[[Event], None]
+
+
+class Generator(Protocol):
+    """What the rest of the harness asks of a served model: the asynchronous face of any engine."""
+
+    @property
+    def identity(self) -> EngineIdentity:
+        """What computes the answers."""
+        ...
+
+    async def generate(self, request: GenerationRequest) -> Generation:
+        """The finished answer."""
+        ...
+
+    def stream(self, request: GenerationRequest) -> AsyncIterator[str | Generation]:
+        """Pieces of text as they come, then the finished generation."""
+        ...
+
+
+class AsyncEngine:
+    """Runs ``engine`` in one thread of its own; ``generate`` and ``stream`` may be called from any event loop.
+
+    Cancelling the awaiting task frees the request's row before the next step. If the engine fails, every
+    waiting request fails with a SignoffError that says why, and so does every later one.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._commands: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
+        self._listeners: dict[int, Listener] = {}
+        self._lock = threading.Lock()
+        self._unserved: dict[int, Listener] = {}
+        self._failure: SignoffError | None = None
+        self._thread = threading.Thread(target=self._run, name="signoff-engine", daemon=True)
+        self._thread.start()
+
+    @property
+    def identity(self) -> EngineIdentity:
+        """What the engine is."""
+        return self._engine.identity
+
+    async def generate(self, request: GenerationRequest) -> Generation:
+        """The finished answer; raises RequestError if it cannot be served, SignoffError if the engine died."""
+        async with aclosing(self.stream(request)) as pieces:
+            async for piece in pieces:
+                if isinstance(piece, Generation):
+                    return piece
+        raise SignoffError("the engine ended a request without an answer")
+
+    async def stream(self, request: GenerationRequest) -> AsyncGenerator[str | Generation, None]:
+        """Pieces of text as they come, then the finished generation. Errors as for ``generate``."""
+        loop = asyncio.get_running_loop()
+        inbox: asyncio.Queue[Event] = asyncio.Queue()
+        call = _Call(request, lambda event: _post(loop, inbox, event))
+        self._submit(call)
+        finished = False
+        try:
+            while not finished:
+                event = await inbox.get()
+                finished = event.error is not None or event.generation is not None
+                if event.error is not None:
+                    raise event.error
+                if event.delta:
+                    yield event.delta
+                if event.generation is not None:
+                    yield event.generation
+        finally:
+            if not finished:
+                self._commands.put(lambda: self._cancel(call))
+
+    def close(self) -> None:
+        """Stop the thread after the step it is in; requests still waiting fail with a SignoffError."""
+        self._commands.put(None)
+        self._thread.join()
+
+    def _submit(self, call: _Call) -> None:
+        with self._lock:
+            if self._failure is not None:
+                raise SignoffError(str(self._failure)) from self._failure
+            self._unserved[id(call)] = call.listener
+        self._commands.put(lambda: self._admit(call))
+
+    def _admit(self, call: _Call) -> None:
+        with self._lock:
+            self._unserved.pop(id(call), None)
+        if call.cancelled:
+            return
+        try:
+            call.ticket = self._engine.admit(call.request)
+        except SignoffError as problem:
+            call.listener(Event(0, error=problem))
+            return
+        except Exception as problem:
+            # Nothing of this request has entered the engine yet, so the others need not suffer.
+            failure = SignoffError(f"the request could not be prepared: {type(problem).__name__}: {problem}")
+            failure.__cause__ = problem
+            call.listener(Event(0, error=failure))
+            return
+        self._listeners[call.ticket] = call.listener
+
+    def _cancel(self, call: _Call) -> None:
+        call.cancelled = True
+        self._listeners.pop(call.ticket, None)
+        self._engine.cancel(call.ticket)
+
+    def _run(self) -> None:
+        try:
+            while self._obey():
+                for event in self._engine.step():
+                    self._deliver(event)
+            self._fail(SignoffError("the engine was closed"))
+        except BaseException as problem:  # the thread ends here, and nobody else would tell those who wait
+            self._fail(SignoffError(f"the engine thread died: {type(problem).__name__}: {problem}"), problem)
+
+    def _obey(self) -> bool:
+        """Carry out what was asked since the last step, sleeping while idle; False to stop."""
+        idle = not self._engine.busy
+        while True:
+            try:
+                command = self._commands.get(block=idle)
+            except queue.Empty:
+                return True
+            if command is None:
+                return False
+            command()
+            idle = False
+
+    def _deliver(self, event: Event) -> None:
+        last = event.generation is not None or event.error is not None
+        listener = self._listeners.pop(event.ticket, None) if last else self._listeners.get(event.ticket)
+        if listener is not None:
+            listener(event)
+
+    def _fail(self, failure: SignoffError, cause: BaseException | None = None) -> None:
+        failure.__cause__ = cause
+        with self._lock:
+            self._failure = failure
+            waiting = [*self._listeners.values(), *self._unserved.values()]
+            self._listeners.clear()
+            self._unserved.clear()
+        for listener in waiting:
+            listener(Event(0, error=SignoffError(str(failure))))
+
+
+class _Call:
+    """One request between the event loop and the engine's thread."""
+
+    __slots__ = ("cancelled", "listener", "request", "ticket")
+
+    def __init__(self, request: GenerationRequest, listener: Listener) -> None:
+        self.request, self.listener = request, listener
+        self.ticket = 0
+        self.cancelled = False
+
+
+def _post(loop: asyncio.AbstractEventLoop, inbox: asyncio.Queue[Event], event: Event) -> None:
+    """Hand an event over to the loop; a loop that is closed has nobody left to tell."""
+    try:
+        loop.call_soon_threadsafe(inbox.put_nowait, event)
+    except RuntimeError:
+        return

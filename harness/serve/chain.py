@@ -1,0 +1,252 @@
+"""The step executor: runs an app's steps in order of their dependencies, independent ones at the same time."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import jinja2
+import orjson
+
+from harness.errors import SignoffError
+from harness.serve.callers import Caller, StepError
+from harness.serve.function_step import load_function, run_function
+from harness.serve.http_step import HttpRunner
+from harness.serve.llm_step import LlmRunner
+from harness.spec.apps import FunctionStep, HttpStep, LlmStep
+from harness.spec.prompts import environment
+from harness.spec.repository import AppFiles
+
+StepStatus = Literal["ok", "error", "skipped"]
+_TRANSIENT_PAUSE_S = 0.25
+
+
+@dataclass(frozen=True, slots=True)
+class StepResult:
+    """What one step gave: its value, or why there is none."""
+
+    output: Any = None
+    status: StepStatus = "ok"
+    reason: str = ""
+    latency_ms: float = 0.0
+    tokens_in: int = 0
+    tokens_out: int = 0
+    cached: bool = True
+    finish_reason: str = "stop"
+    scores: Mapping[str, float] | None = None
+
+    def as_dict(self) -> dict[str, Any]:
+        """The result as plain data for ``outputs.jsonl`` and the gateway's trace."""
+        shown = {name: getattr(self, name) for name in _SHOWN}
+        return shown if self.scores is None else {**shown, "scores": dict(self.scores)}
+
+
+_SHOWN = ("output", "status", "reason", "latency_ms", "tokens_in", "tokens_out", "cached", "finish_reason")
+
+
+@dataclass(frozen=True, slots=True)
+class ChainResult:
+    """What the app answered. ``value`` is the plain result, ``text`` the same as text.
+
+    ``latency_ms`` is the sum over the steps on the way (original figures for cached ones).
+    """
+
+    value: Any
+    text: str
+    status: StepStatus
+    reason: str
+    steps: Mapping[str, StepResult]
+
+    @property
+    def latency_ms(self) -> float:
+        """Milliseconds that the steps took when they were computed."""
+        return sum(step.latency_ms for step in self.steps.values())
+
+    @property
+    def tokens_in(self) -> int:
+        """Prompt tokens over all steps."""
+        return sum(step.tokens_in for step in self.steps.values())
+
+    @property
+    def tokens_out(self) -> int:
+        """Generated tokens over all steps."""
+        return sum(step.tokens_out for step in self.steps.values())
+
+    @property
+    def cached(self) -> bool:
+        """Whether no model and no service was called."""
+        return all(step.cached for step in self.steps.values())
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One question to an app. ``case`` and ``repeat`` choose the seed of sampled steps."""
+
+    inputs: Mapping[str, Any] = field(default_factory=dict)
+    messages: Sequence[Mapping[str, str]] = ()
+    case: str = ""
+    repeat: int = 0
+
+
+class Chain:
+    """An app that can be asked."""
+
+    def __init__(self, files: AppFiles, caller: Caller, http: HttpRunner) -> None:
+        self.files = files
+        self._waves = [[files.app.step(name) for name in wave] for wave in files.app.order()]
+        self._http = http
+        self._llm = LlmRunner(files, caller)
+        env = environment()
+        self._when = {
+            step.id: env.compile_expression(step.when, undefined_to_none=False) for step in files.app.steps if step.when
+        }
+        self._functions = {
+            step.id: load_function(files.folder, step) for step in files.app.steps if isinstance(step, FunctionStep)
+        }
+
+    async def run(self, call: Call) -> ChainResult:
+        """Answer ``call``. A step that fails is named in the result; nothing is raised for it."""
+        try:
+            inputs = bind_inputs(self.files, call)
+        except SignoffError as error:
+            return ChainResult(None, "", "error", str(error), {})
+        results: dict[str, StepResult] = {}
+        for wave in self._waves:
+            if len(wave) == 1:
+                results[wave[0].id] = await self._step(wave[0], call, inputs, results)
+            else:
+                done = await asyncio.gather(*(self._step(step, call, inputs, results) for step in wave))
+                results.update({step.id: result for step, result in zip(wave, done, strict=True)})
+        return self._finish(inputs, results)
+
+    def _finish(self, inputs: Mapping[str, Any], results: Mapping[str, StepResult]) -> ChainResult:
+        failed = next((f"step {name!r}: {step.reason}" for name, step in results.items() if step.status == "error"), "")
+        reference = self.files.app.result
+        try:
+            value = resolve(reference, inputs, results)
+        except StepError as error:
+            return ChainResult(None, "", "error", failed or str(error), results)
+        if failed:
+            return ChainResult(None, "", "error", failed, results)
+        if value is None:
+            return ChainResult(None, "", "error", f"{reference} is empty: its step was skipped", results)
+        text = value if isinstance(value, str) else orjson.dumps(value, default=str).decode()
+        return ChainResult(value, text, "ok", "", results)
+
+    async def _step(
+        self, step: LlmStep | FunctionStep | HttpStep, call: Call, inputs: Mapping[str, Any], done: Mapping[str, StepResult]
+    ) -> StepResult:
+        broken = sorted(name for name in step.references if done[name].status == "error")
+        if broken:
+            return StepResult(status="error", reason=f"step {broken[0]!r} failed before it")
+        started = time.perf_counter()
+        try:
+            if step.when and not self._holds(step, inputs, done):
+                return StepResult(status="skipped", reason=f"when: {step.when}")
+            async with asyncio.timeout(step.deadline_s):
+                return await self._retrying(step, call, inputs, done)
+        except TimeoutError:
+            reason = f"no answer within its deadline of {step.deadline_s:g} s"
+        except StepError as error:
+            reason = str(error)
+        return StepResult(status="error", reason=reason, latency_ms=_since(started), cached=False)
+
+    def _holds(self, step: LlmStep | FunctionStep | HttpStep, inputs: Mapping[str, Any], done: Mapping[str, StepResult]) -> bool:
+        try:
+            seen = {name: {"output": result.output, "status": result.status} for name, result in done.items()}
+            return bool(self._when[step.id](inputs=inputs, steps=seen))
+        except jinja2.TemplateError as error:
+            message = f"when {step.when!r}: {error}"
+            raise StepError(message) from error
+
+    async def _retrying(
+        self, step: LlmStep | FunctionStep | HttpStep, call: Call, inputs: Mapping[str, Any], done: Mapping[str, StepResult]
+    ) -> StepResult:
+        for attempt in range(step.retries + 1):
+            try:
+                return await self._once(step, call, inputs, done)
+            except StepError as error:
+                if not error.transient or attempt == step.retries:
+                    raise
+                await asyncio.sleep(_TRANSIENT_PAUSE_S * 2**attempt)
+        raise AssertionError  # the loop returns or raises
+
+    async def _once(
+        self, step: LlmStep | FunctionStep | HttpStep, call: Call, inputs: Mapping[str, Any], done: Mapping[str, StepResult]
+    ) -> StepResult:
+        bound = {name: resolve(target, inputs, done) for name, target in step.inputs.items()}
+        started = time.perf_counter()
+        if isinstance(step, FunctionStep):
+            return StepResult(await run_function(self._functions[step.id], bound), latency_ms=_since(started))
+        if isinstance(step, HttpStep):
+            context = {"inputs": inputs, "steps": {name: {"output": r.output} for name, r in done.items()}, **bound}
+            value, cached = await self._http.run(step, context, call.repeat)
+            return StepResult(value, latency_ms=_since(started), cached=cached)
+        options = None
+        if step.output.kind == "choice" and step.output.options_from:
+            options = resolve(step.output.options_from, inputs, done)
+        answer = await self._llm.run(step, bound, options, call.case, call.repeat)
+        return StepResult(
+            answer.value,
+            latency_ms=answer.generation.latency_ms,
+            tokens_in=answer.generation.prompt_tokens,
+            tokens_out=answer.generation.completion_tokens,
+            cached=answer.cached,
+            finish_reason=answer.generation.finish_reason,
+            scores=answer.generation.scores,
+        )
+
+
+def _since(started: float) -> float:
+    return (time.perf_counter() - started) * 1000
+
+
+def resolve(reference: str, inputs: Mapping[str, Any], done: Mapping[str, StepResult]) -> Any:
+    """The value of ``inputs.x`` or ``steps.y.output.z``; None where a step was skipped."""
+    head, name, *rest = reference.split(".")
+    if head == "inputs":
+        value: Any = inputs.get(name)
+    else:
+        result = done[name]
+        if result.status == "skipped":
+            return None
+        attribute, *rest = rest or ["output"]
+        value = getattr(result, attribute) if attribute in _SHOWN else _missing(reference, attribute)
+    for part in rest:
+        if isinstance(value, Mapping) and part in value:
+            value = value[part]
+        elif isinstance(value, list) and part.isdigit() and int(part) < len(value):
+            value = value[int(part)]
+        else:
+            _missing(reference, part)
+    return value
+
+
+def _missing(reference: str, part: str) -> Any:
+    message = f"reference {reference!r}: there is no {part!r}"
+    raise StepError(message)
+
+
+def bind_inputs(files: AppFiles, call: Call) -> dict[str, Any]:
+    """The app's inputs for ``call``: the body's ``inputs``, the last user message, what came before it, defaults."""
+    declared, bound = files.app.inputs, dict(call.inputs)
+    unknown = sorted(set(bound) - set(declared))
+    if unknown:
+        message = f"app {files.name!r} has no input {unknown[0]!r}; it takes {', '.join(declared)}"
+        raise StepError(message)
+    for name, spec in declared.items():
+        if name in bound:
+            continue
+        if spec.source == "user_message" and call.messages:
+            bound[name] = call.messages[-1]["content"]
+        elif spec.source == "history":
+            bound[name] = [dict(message) for message in call.messages[:-1]]
+        elif spec.default is not None or not spec.required:
+            bound[name] = spec.default
+        else:
+            message = f"app {files.name!r} needs input {name!r} ({spec.kind}); give it in 'inputs'"
+            raise StepError(message)
+    return bound

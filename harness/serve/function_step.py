@@ -1,0 +1,50 @@
+"""Function steps: Python of the suite folder, loaded by path so that two versions live side by side."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import importlib.util
+import inspect
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from harness.errors import UsageError
+from harness.serve.callers import StepError
+from harness.spec.apps import FunctionStep
+
+
+def load_function(folder: Path, step: FunctionStep) -> Callable[..., Any]:
+    """The step's function; UsageError when the file does not import or does not define it."""
+    file, name = step.function.split(":")
+    path = folder / file
+    # The module's name holds the path: baseline and candidate each get a module of their own.
+    unique = f"signoff_step_{hashlib.sha256(str(path).encode()).hexdigest()[:16]}"
+    spec = importlib.util.spec_from_file_location(unique, path)
+    if spec is None or spec.loader is None:
+        message = f"{path}: not a Python file"
+        raise UsageError(message)
+    module = importlib.util.module_from_spec(spec)
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:
+        message = f"{path}: does not import ({type(error).__name__}: {error})"
+        raise UsageError(message) from error
+    function = getattr(module, name, None)
+    if not callable(function):
+        message = f"{path}: defines no function {name!r}"
+        raise UsageError(message)
+    found: Callable[..., Any] = function
+    return found
+
+
+async def run_function(function: Callable[..., Any], bound: Mapping[str, Any]) -> Any:
+    """Call it with the bound inputs as keywords, in a thread unless it is a coroutine function."""
+    try:
+        if inspect.iscoroutinefunction(function):
+            return await function(**bound)
+        return await asyncio.to_thread(function, **bound)
+    except Exception as error:
+        message = f"{function.__name__} raised {type(error).__name__}: {error}"
+        raise StepError(message) from error

@@ -1,0 +1,117 @@
+"""Engines of this process, loaded when they are first needed, one for each model digest."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from harness.errors import UsageError
+from harness.spec.models import Model
+from harness.store import convert_once, fetch
+
+if TYPE_CHECKING:
+    from harness.serve.async_engine import AsyncEngine
+
+# Raised whenever a change of the engine may change its outputs: it is part of every generation's cache key.
+ENGINE_REVISION = "1"
+
+
+class ModelHub:
+    """Gives the engine of a model: fetches and converts its bytes once, loads it once."""
+
+    def __init__(self, root: Path, cache: Path) -> None:
+        self._root = root
+        self._cache = cache
+        self._engines: dict[str, AsyncEngine] = {}
+        self._lock = asyncio.Lock()
+
+    async def engine(self, model: Model) -> AsyncEngine:
+        """The running engine of ``model``; UsageError when its bytes are not what ``model.yaml`` says."""
+        async with self._lock:
+            if model.digest not in self._engines:
+                self._engines[model.digest] = await asyncio.to_thread(self._load, model)
+        return self._engines[model.digest]
+
+    def _load(self, model: Model) -> AsyncEngine:
+        from harness.serve.async_engine import AsyncEngine
+        from harness.serve.loader import load_transformers
+
+        return AsyncEngine(load_transformers(model_folder(model, self._root, self._cache), model.dtype))
+
+
+@dataclass(frozen=True, slots=True)
+class HubModel:
+    """A model that the gateway serves under ``name``, loaded by its first request."""
+
+    name: str
+    model: Model
+    hub: ModelHub
+
+    @property
+    def digest(self) -> str:
+        """The content digest of the model."""
+        return self.model.digest
+
+    async def engine(self) -> AsyncEngine:
+        """The running engine."""
+        return await self.hub.engine(self.model)
+
+
+def model_folder(model: Model, root: Path, cache: Path) -> Path:
+    """The folder that transformers loads, converted from the model's source on first use."""
+    if model.source is None or model.sha256 is None:
+        message = f"model {model.name!r} has engine {model.engine!r}: there is nothing to load in this process"
+        raise UsageError(message)
+    _require_local(model)
+    source, sha256 = model.source, model.sha256
+
+    def build(out: Path) -> None:
+        from harness.serve.loader import convert_gguf
+
+        convert_gguf(fetch(source, sha256, cache=cache, root=root), out)
+
+    return convert_once(f"{model.name}-{sha256[:16]}-r{ENGINE_REVISION}", cache, build)
+
+
+def _require_local(model: Model) -> None:
+    try:
+        version("torch"), version("transformers")
+    except PackageNotFoundError as error:
+        message = f"model {model.name!r} runs in this process, which needs torch and transformers: pip install 'signoff[local]'"
+        raise UsageError(message) from error
+
+
+def cache_identity(model: Model) -> dict[str, str]:
+    """What the generation cache must know of the engine, found without loading it (or torch)."""
+    if not model.pinned:
+        return {"engine": model.engine, "engine_version": model.version, "dtype": "", "cpu": "", "tokenizer_template": ""}
+    return {
+        "engine": model.engine,
+        "engine_version": f"{_version('transformers')}/{_version('torch')}/r{ENGINE_REVISION}",
+        "dtype": model.dtype,
+        "cpu": cpu_capability(),
+        # The file holds weights, tokenizer and chat template together.
+        "tokenizer_template": model.sha256 or "",
+    }
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "absent"
+
+
+def cpu_capability() -> str:
+    """The widest vector set that torch would use here: results differ in the last bits between them."""
+    try:
+        flags = next(line for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith(("flags", "Features")))
+    except (OSError, StopIteration):
+        import platform
+
+        return platform.machine()
+    have = set(flags.split())
+    return next((name for name in ("amx_tile", "avx512f", "avx2", "asimd") if name in have), "default")

@@ -1,0 +1,76 @@
+"""Keeping generated text inside a JSON Schema: a mask over the vocabulary before every draw."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from harness.errors import SignoffError
+from harness.serve.protocol import RequestError
+
+if TYPE_CHECKING:
+    import numpy as np
+    import torch
+    from llguidance import LLMatcher, LLTokenizer
+
+# At most one blank between tokens: free whitespace lets a small model write blanks until it is cut off.
+_OPTIONS = {"whitespace_pattern": " ?"}
+
+
+class JsonGrammars:
+    """Compiles schemas for one tokenizer and hands out one matcher per request."""
+
+    def __init__(self, tokenizer: Any, vocabulary: int, ends: Sequence[int]) -> None:
+        from llguidance.hf import from_tokenizer
+
+        size = max(vocabulary, len(tokenizer))
+        self._tokenizer: LLTokenizer = from_tokenizer(tokenizer, n_vocab=size, eos_token=list(ends))
+        self._compiled: dict[str, LLMatcher] = {}
+
+    def matcher(self, schema: Mapping[str, Any] | None) -> JsonMatcher:
+        """A fresh matcher; raises RequestError when the schema is invalid or uses what cannot be enforced."""
+        import orjson
+
+        try:
+            text = orjson.dumps(dict(schema) if schema is not None else {"type": "object"}).decode()
+        except TypeError as problem:
+            raise RequestError(f"the JSON schema is not plain JSON: {problem}", "response_format") from None
+        if text not in self._compiled:
+            self._compiled[text] = self._compile(text)
+        return JsonMatcher(self._compiled[text].deep_copy(), self._tokenizer.vocab_size)
+
+    def _compile(self, schema: str) -> LLMatcher:
+        from llguidance import LLMatcher
+
+        grammar = LLMatcher.grammar_from_json_schema(schema, overrides=_OPTIONS)  # type: ignore[arg-type]
+        matcher = LLMatcher(self._tokenizer, grammar, log_level=0)
+        if matcher.is_error():
+            reason = matcher.get_error().strip().splitlines()[0]
+            raise RequestError(f"the JSON schema cannot be enforced: {reason}", "response_format")
+        return matcher
+
+
+class JsonMatcher:
+    """How far one request's text has come in its grammar."""
+
+    def __init__(self, matcher: LLMatcher, vocabulary: int) -> None:
+        from llguidance.numpy import allocate_token_bitmask
+
+        self._matcher = matcher
+        self._bits: np.ndarray[Any, Any] = allocate_token_bitmask(1, vocabulary)
+
+    def restrict(self, logits: torch.Tensor) -> torch.Tensor:
+        """``logits`` ``[vocabulary]`` with every token that would leave the grammar at minus infinity."""
+        import numpy as np
+        import torch
+        from llguidance.numpy import fill_next_token_bitmask
+
+        fill_next_token_bitmask(self._matcher, self._bits)
+        allowed = np.unpackbits(self._bits[0].view(np.uint8), bitorder="little", count=logits.shape[0])
+        return logits.masked_fill(torch.from_numpy(allowed == 0), -torch.inf)
+
+    def accept(self, token: int) -> bool:
+        """Take the drawn token; True when the text is complete and nothing may follow."""
+        if not self._matcher.consume_token(token):
+            raise SignoffError(f"token {token} left the JSON grammar: {self._matcher.get_error()}")
+        return self._matcher.is_stopped()

@@ -1,0 +1,122 @@
+"""Model steps: render the prompt, call the model, turn the text into the step's value."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+
+from harness.serve.callers import Answer, Caller, StepError
+from harness.serve.protocol import ChoiceOutput, Decoding, Generation, GenerationRequest, JsonOutput, Message, TextOutput
+from harness.spec import apps
+from harness.spec.apps import LlmStep
+from harness.spec.prompts import Prompt
+from harness.spec.repository import AppFiles
+from harness.store import seed_for
+
+
+@dataclass(frozen=True, slots=True)
+class LlmAnswer:
+    """The step's value beside the generation that it was read from."""
+
+    value: Any
+    generation: Generation
+    cached: bool
+
+
+def decoding_of(step: LlmStep, prompt: Prompt, seed: int) -> Decoding:
+    """The prompt's options with the step's decoding over them; greedy and 256 tokens where neither says."""
+    options, own = prompt.front.model.options, step.decoding
+    fallback = Decoding()
+
+    def pick(mine: Any, prompts: Any, default: Any) -> Any:
+        return mine if mine is not None else prompts if prompts is not None else default
+
+    return Decoding(
+        max_tokens=pick(own.max_tokens, options.maxOutputTokens, fallback.max_tokens),
+        temperature=pick(own.temperature, options.temperature, fallback.temperature),
+        top_p=pick(own.top_p, options.topP, fallback.top_p),
+        top_k=pick(own.top_k, options.topK, fallback.top_k),
+        seed=pick(None, options.seed, seed),
+        stop=own.stop or options.stopSequences,
+    )
+
+
+class LlmRunner:
+    """Runs the model steps of one app."""
+
+    def __init__(self, files: AppFiles, caller: Caller) -> None:
+        self._files = files
+        self._caller = caller
+
+    async def run(self, step: LlmStep, bound: Mapping[str, Any], options: Any, case: str, repeat: int) -> LlmAnswer:
+        """The step's value; StepError for a refused input, an empty choice, JSON that was cut off."""
+        if isinstance(step.output, apps.ChoiceOutput):
+            return await self._choose(step, bound, _options(step.output, options), case, repeat)
+        wanted = JsonOutput(step.output.schema_) if isinstance(step.output, apps.JsonOutput) else TextOutput()
+        answer = await self._ask(step, bound, wanted, case, repeat)
+        text = answer.generation.text
+        if isinstance(wanted, TextOutput):
+            return LlmAnswer(text, answer.generation, answer.cached)
+        try:
+            return LlmAnswer(orjson.loads(text), answer.generation, answer.cached)
+        except ValueError as error:
+            why = "cut off by max_tokens" if answer.generation.finish_reason == "length" else str(error)
+            message = f"not valid JSON ({why}): {text[:200]!r}"
+            raise StepError(message) from error
+
+    async def _choose(
+        self, step: LlmStep, bound: Mapping[str, Any], options: Mapping[str, str], case: str, repeat: int
+    ) -> LlmAnswer:
+        ids = {text: name for name, text in options.items()}
+        prompt = self._files.prompts[step.prompt]
+        values = {**bound, "options": list(options.values())} if "options" in prompt.front.inputs else dict(bound)
+        if len(options) == 1:
+            only = Generation(text=next(iter(ids)), finish_reason="stop", prompt_tokens=0, completion_tokens=0)
+            return LlmAnswer(next(iter(options)), only, cached=True)
+        wanted = ChoiceOutput(tuple(ids))
+        answer = await self._ask(step, values, wanted, case, repeat)
+        best, cached = answer.generation.text, answer.cached
+        neutral = step.output.calibrate if isinstance(step.output, apps.ChoiceOutput) else None
+        if neutral is not None and answer.generation.scores is not None:
+            blank = await self._ask(step, {**values, **neutral}, wanted, "", 0)
+            prior, scores = blank.generation.scores or {}, answer.generation.scores
+            best = max(scores, key=lambda text: scores[text] - prior.get(text, 0.0))
+            cached = cached and blank.cached
+        best = _unquoted(best)
+        if best not in ids:
+            message = f"the model chose {best[:100]!r}, which is none of the {len(ids)} options"
+            raise StepError(message)
+        return LlmAnswer(ids[best], answer.generation, cached)
+
+    async def _ask(
+        self, step: LlmStep, values: Mapping[str, Any], wanted: ChoiceOutput | JsonOutput | TextOutput, case: str, repeat: int
+    ) -> Answer:
+        prompt = self._files.prompts[step.prompt]
+        messages = tuple(Message(m["role"], m["content"]) for m in prompt.render(values))
+        seed = seed_for(self._files.app.seed, case, step.id, repeat)
+        request = GenerationRequest(messages, decoding_of(step, prompt, seed), wanted, step.adapter)
+        return await self._caller.ask(self._files.models[step.model], request, repeat)
+
+
+def _options(output: apps.ChoiceOutput, given: Any) -> Mapping[str, str]:
+    if output.options is not None:
+        return output.options
+    if isinstance(given, Mapping) and given and all(isinstance(value, str) for value in given.values()):
+        return given
+    if isinstance(given, list) and given and all(isinstance(value, str) for value in given):
+        return {value: value for value in given}
+    message = f"options_from {output.options_from}: expected a list of texts or a mapping id to text, found {given!r:.100}"
+    raise StepError(message)
+
+
+def _unquoted(text: str) -> str:
+    # Servers without option ranking answer under an enum schema: the choice comes as a JSON string.
+    if text.startswith('"'):
+        try:
+            return str(orjson.loads(text))
+        except ValueError:
+            return text
+    return text

@@ -1,0 +1,208 @@
+"""Apps: steps and how they depend on each other."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import Field, field_validator, model_validator
+
+from harness.spec.base import Slug, Spec
+
+StepId = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$", max_length=40)]
+Reference = Annotated[str, Field(pattern=r"^(inputs|steps)(\.[A-Za-z_][A-Za-z0-9_]*|\.\d+)+$")]
+_STEP_NAME = re.compile(r"\bsteps\.([a-z][a-z0-9_]*)")
+
+
+class AppInput(Spec):
+    """One input of the app.
+
+    ``source: user_message`` is filled by the last user message of the chat, ``source: history`` by what came before.
+    """
+
+    kind: Literal["string", "integer", "float", "boolean", "array", "object"] = "string"
+    source: Literal["inputs", "user_message", "history"] = Field(default="inputs", alias="from")
+    required: bool = True
+    default: Any = None
+    description: str = ""
+
+
+class TextOutput(Spec):
+    """Free text."""
+
+    kind: Literal["text"] = "text"
+
+
+class ChoiceOutput(Spec):
+    """One of the options, ranked by log-probability.
+
+    ``options`` maps what the step returns to what the model reads; a list means that both are equal.
+    ``options_from`` takes a list of ids, or a mapping id to text, from another step.
+    ``calibrate`` subtracts each option's log-probability under an empty input (contextual calibration,
+    Zhao et al. 2021, arXiv 2102.09690), which takes out the model's liking for some labels.
+    """
+
+    kind: Literal["choice"]
+    options: dict[str, str] | None = None
+    options_from: Reference | None = None
+    calibrate: dict[str, Any] | None = None
+
+    @field_validator("options", mode="before")
+    @classmethod
+    def _list(cls, value: Any) -> Any:
+        if isinstance(value, list) and all(isinstance(item, str) for item in value):
+            if len(set(value)) != len(value):
+                message = f"options {value} hold a duplicate; each must be named once"
+                raise ValueError(message)
+            return {item: item for item in value}
+        return value
+
+    @model_validator(mode="after")
+    def _one_source(self) -> Self:
+        if (self.options is None) == (self.options_from is None):
+            message = "a choice needs exactly one of 'options' and 'options_from'"
+            raise ValueError(message)
+        if self.options is not None and len(self.options) < 2:
+            message = f"options {list(self.options)} leave nothing to choose; give at least two"
+            raise ValueError(message)
+        return self
+
+
+class JsonOutput(Spec):
+    """A JSON value that matches ``schema``; decoding is constrained where the engine can."""
+
+    kind: Literal["json"]
+    schema_: dict[str, Any] | None = Field(default=None, alias="schema")
+
+
+Output = Annotated[TextOutput | ChoiceOutput | JsonOutput, Field(discriminator="kind")]
+
+
+class Decoding(Spec):
+    """What a step sets over its prompt's ``model.options``."""
+
+    temperature: float | None = Field(default=None, ge=0, le=2)
+    max_tokens: int | None = Field(default=None, ge=1, le=8192)
+    top_p: float | None = Field(default=None, gt=0, le=1)
+    top_k: int | None = Field(default=None, ge=0)
+    stop: tuple[str, ...] = Field(default=(), max_length=8)
+
+
+class _Step(Spec):
+    id: StepId
+    needs: tuple[StepId, ...] = ()
+    when: str | None = None
+    inputs: dict[str, Reference] = Field(default_factory=dict)
+    retries: int = Field(default=0, ge=0, le=5)
+    deadline_s: float = Field(default=120.0, gt=0)
+    description: str = ""
+
+    @property
+    def references(self) -> frozenset[str]:
+        """Ids of the steps that this one reads."""
+        texts = [*self.inputs.values(), self.when or ""]
+        return frozenset(self.needs).union(*(_STEP_NAME.findall(text) for text in texts))
+
+
+class LlmStep(_Step):
+    """A prompt sent to a model."""
+
+    kind: Literal["llm"]
+    prompt: Annotated[str, Field(pattern=r"^[a-z0-9_.-]+/[a-z0-9_.-]+/\d+\.\d+\.\d+$")]
+    model: Slug
+    adapter: Slug | None = None
+    output: Output = TextOutput()
+    decoding: Decoding = Decoding()
+
+    @property
+    def references(self) -> frozenset[str]:
+        """Ids of the steps that this one reads, the source of its options included."""
+        base = super().references
+        if isinstance(self.output, ChoiceOutput) and self.output.options_from:
+            base = base.union(_STEP_NAME.findall(self.output.options_from))
+        return base
+
+
+class FunctionStep(_Step):
+    """A Python function of the suite folder; ``files`` are the data it reads, part of its identity."""
+
+    kind: Literal["function"]
+    function: Annotated[str, Field(pattern=r"^[A-Za-z0-9_/.-]+\.py:[A-Za-z_][A-Za-z0-9_]*$")]
+    files: tuple[str, ...] = ()
+
+
+class HttpStep(_Step):
+    """An existing service.
+
+    ``body`` is the request template: strings in it are Jinja2 over ``inputs``, ``steps`` and the bound names.
+    ``result`` is a JSONPath into the answer, which is reused for ``cache_s`` seconds (0: never). Without ``digest_header`` (a response header or the service's word
+    for its build) the step is unpinned.
+    """
+
+    kind: Literal["http"]
+    url: str
+    baseline_url: str | None = None
+    method: Literal["GET", "POST", "PUT"] = "POST"
+    headers: dict[str, str] = Field(default_factory=dict)
+    token_env: str | None = None
+    body: Any = None
+    result: str = "$"
+    timeout_s: float = Field(default=30.0, gt=0)
+    cache_s: float = Field(default=600.0, ge=0)
+    digest_header: str | None = None
+
+
+Step = Annotated[LlmStep | FunctionStep | HttpStep, Field(discriminator="kind")]
+
+
+class App(Spec):
+    """``suites/<app>/app.yaml``. ``output`` is the reference that the caller gets; the default is the last step."""
+
+    name: Slug
+    description: str = ""
+    seed: int = Field(default=0, ge=0)
+    inputs: dict[str, AppInput]
+    steps: tuple[Step, ...] = Field(min_length=1)
+    output: Reference | None = None
+
+    @model_validator(mode="after")
+    def _graph(self) -> Self:
+        ids = [step.id for step in self.steps]
+        twice = sorted({name for name in ids if ids.count(name) > 1})
+        if twice:
+            message = f"step id {twice[0]!r} stands twice; ids are unique"
+            raise ValueError(message)
+        for step in self.steps:
+            unknown = sorted(step.references - set(ids))
+            if unknown:
+                message = f"step {step.id!r} refers to step {unknown[0]!r}; known steps: {', '.join(ids)}"
+                raise ValueError(message)
+            for target in step.inputs.values():
+                parts = target.split(".")
+                if parts[0] == "inputs" and parts[1] not in self.inputs:
+                    message = f"step {step.id!r} reads {target!r}; declared inputs: {', '.join(self.inputs)}"
+                    raise ValueError(message)
+        self.order()
+        return self
+
+    def order(self) -> tuple[tuple[str, ...], ...]:
+        """Steps in waves: each wave depends only on earlier ones. A cycle raises ValueError naming its steps."""
+        waiting = {step.id: set(step.references) for step in self.steps}
+        waves: list[tuple[str, ...]] = []
+        while waiting:
+            ready = tuple(name for name, needs in waiting.items() if not needs)
+            if not ready:
+                message = f"steps {', '.join(sorted(waiting))} depend on each other in a circle"
+                raise ValueError(message)
+            waves.append(ready)
+            waiting = {name: needs - set(ready) for name, needs in waiting.items() if name not in ready}
+        return tuple(waves)
+
+    def step(self, name: str) -> LlmStep | FunctionStep | HttpStep:
+        """The step called ``name``."""
+        return next(step for step in self.steps if step.id == name)
+
+    @property
+    def result(self) -> str:
+        """The reference to the app's answer."""
+        return self.output or f"steps.{self.steps[-1].id}.output"

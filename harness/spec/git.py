@@ -1,0 +1,131 @@
+"""The baseline: the app's files at the merge base, taken out of git."""
+
+from __future__ import annotations
+
+import io
+import subprocess
+import tarfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from harness.errors import Problem, UsageError
+from harness.spec.prompts import load_prompt
+
+APP_PATHS = ("suites", "prompts", "models")
+
+
+@dataclass(frozen=True, slots=True)
+class Revision:
+    """What the baseline is; ``commit`` is None when there is none (a first commit, or no git at all)."""
+
+    ref: str
+    commit: str | None
+    reason: str
+
+
+def git(root: Path, *args: str, check: bool = True) -> str | None:
+    """Standard output of a git command, or None when it failed and ``check`` is false."""
+    try:
+        done = subprocess.run(["git", "-C", str(root), *args], capture_output=True, text=True, check=False)
+    except FileNotFoundError:
+        return None
+    if done.returncode != 0:
+        if check:
+            message = f"git {' '.join(args)} failed in {root}: {done.stderr.strip() or done.returncode}"
+            raise UsageError(message)
+        return None
+    return done.stdout.strip()
+
+
+def find_baseline(root: Path, ref: str | None = None) -> Revision:
+    """The commit to compare with.
+
+    With ``ref``: the merge base of HEAD and that ref. Without: on a branch the merge base with the default branch;
+    on the default branch HEAD while files are edited, else the first parent. Raises UsageError for an unknown ref
+    and for a shallow clone that lacks the commit.
+    """
+    head = git(root, "rev-parse", "--verify", "--quiet", "HEAD^{commit}", check=False)
+    if head is None:
+        return Revision(ref or "HEAD", None, "no commit yet: everything is new")
+    if ref is not None:
+        commit = git(root, "rev-parse", "--verify", "--quiet", f"{ref}^{{commit}}", check=False)
+        if commit is None:
+            raise _unknown(root, ref)
+        return Revision(ref, _merge_base(root, commit, ref), f"merge base with {ref}")
+    main = _default_branch(root)
+    if main and (tip := git(root, "rev-parse", f"{main}^{{commit}}", check=False)) and tip != head:
+        return Revision(main, _merge_base(root, tip, main), f"merge base with {main}")
+    if git(root, "status", "--porcelain", "--", *APP_PATHS):
+        return Revision("HEAD", head, "edited files on the default branch: compared with HEAD")
+    parent = git(root, "rev-parse", "--verify", "--quiet", "HEAD^1^{commit}", check=False)
+    if parent is None and _shallow(root):
+        raise _unknown(root, "HEAD^1")
+    return Revision("HEAD^1", parent, "first parent" if parent else "first commit: everything is new")
+
+
+def _merge_base(root: Path, commit: str, ref: str) -> str:
+    base = git(root, "merge-base", "HEAD", commit, check=False)
+    if not base:
+        raise _unknown(root, ref)
+    return base
+
+
+def _unknown(root: Path, ref: str) -> UsageError:
+    if _shallow(root):
+        return UsageError(
+            f"the clone is shallow and lacks the merge base with {ref!r}; fetch the whole history "
+            "(git fetch --unshallow, or in GitHub Actions: actions/checkout with fetch-depth: 0)"
+        )
+    return UsageError(f"no commit {ref!r} shares history with HEAD; give --baseline a branch, tag or commit of this repository")
+
+
+def _shallow(root: Path) -> bool:
+    return git(root, "rev-parse", "--is-shallow-repository", check=False) == "true"
+
+
+def _default_branch(root: Path) -> str | None:
+    names = ["origin/HEAD", "origin/main", "origin/master", "main", "master"]
+    return next((name for name in names if git(root, "rev-parse", "--verify", "--quiet", name, check=False)), None)
+
+
+def extract(root: Path, commit: str, into: Path) -> Path:
+    """Write the app files of ``commit`` below ``into``; cases and gates come along but are not used."""
+    present = (git(root, "ls-tree", "--name-only", commit, *APP_PATHS) or "").split()
+    into.mkdir(parents=True, exist_ok=True)
+    if present:
+        done = subprocess.run(
+            ["git", "-C", str(root), "archive", "--format=tar", commit, "--", *present], capture_output=True, check=True
+        )
+        with tarfile.open(fileobj=io.BytesIO(done.stdout)) as archive:
+            archive.extractall(into, filter="data")
+    return into
+
+
+def edited_releases(root: Path, baseline: Path, commit: str) -> list[Problem]:
+    """Prompt versions that exist at the baseline and now have another content."""
+    problems = []
+    for old in sorted(baseline.glob("prompts/*/*/*.prompty")):
+        shown = old.relative_to(baseline).as_posix()
+        new = root / shown
+        before, _ = load_prompt(old, baseline)
+        after = load_prompt(new, root)[0] if new.is_file() else None
+        if before and after and before.digest != after.digest:
+            major, minor, patch = old.stem.split(".")
+            free = f"{major}.{minor}.{int(patch) + 1}"
+            problems.append(
+                Problem(
+                    shown,
+                    None,
+                    f"released prompt edited in place ({old.stem} exists at {commit[:12]} with other content); "
+                    f"save the change as {free}.prompty with metadata.version {free}, restore this file with "
+                    f"'git checkout {commit[:12]} -- {shown}', and name the new version in app.yaml",
+                )
+            )
+    return problems
+
+
+def state(root: Path) -> dict[str, object]:
+    """Commit and dirty flag for ``run.json``."""
+    commit = git(root, "rev-parse", "HEAD", check=False)
+    dirty = bool(git(root, "status", "--porcelain", check=False))
+    return {"commit": commit or "", "dirty": dirty}

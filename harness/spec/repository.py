@@ -1,0 +1,238 @@
+"""The versioned files of a repository, read and checked as one."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from harness.errors import Problem, UsageError
+from harness.spec.apps import App, FunctionStep, LlmStep
+from harness.spec.cases import CaseFile, duplicates, load_case_file
+from harness.spec.gates import Gate, GatesFile
+from harness.spec.models import Model
+from harness.spec.prompts import Prompt, load_prompt
+from harness.spec.suites import Suite
+from harness.spec.yaml_file import load
+from harness.store import digest_bytes, digest_of
+
+
+@dataclass(frozen=True)
+class AppFiles:
+    """One app in one tree, with everything that its digest covers."""
+
+    app: App
+    root: Path
+    prompts: Mapping[str, Prompt]
+    models: Mapping[str, Model]
+    parts: Mapping[str, str]
+
+    @property
+    def name(self) -> str:
+        """The app's name."""
+        return self.app.name
+
+    @property
+    def folder(self) -> Path:
+        """The app's suite folder."""
+        return self.root / "suites" / self.app.name
+
+    @property
+    def digest(self) -> str:
+        """The app's identity: its steps with prompts, model bytes, decoding, functions, and its wiring."""
+        return digest_of(dict(self.parts))
+
+    @property
+    def pinned(self) -> bool:
+        """Whether every model and service of the app states what it is."""
+        llm = [self.models[step.model].pinned for step in self.app.steps if isinstance(step, LlmStep)]
+        http = [step.digest_header is not None for step in self.app.steps if step.kind == "http"]
+        return all(llm + http)
+
+
+@dataclass(frozen=True)
+class SuiteFiles:
+    """Everything that checks one app."""
+
+    suite: Suite
+    gates: tuple[Gate, ...]
+    case_files: tuple[CaseFile, ...]
+    digest: str
+
+
+@dataclass(frozen=True)
+class Repository:
+    """All apps of one tree and their suites."""
+
+    root: Path
+    apps: Mapping[str, AppFiles]
+    suites: Mapping[str, SuiteFiles]
+
+
+@dataclass
+class _Loading:
+    root: Path
+    prompts: dict[str, Prompt] = field(default_factory=dict)
+    models: dict[str, Model] = field(default_factory=dict)
+    problems: list[Problem] = field(default_factory=list)
+
+    def shown(self, path: Path) -> str:
+        return path.relative_to(self.root).as_posix()
+
+
+def load_repository(root: Path, *, with_suites: bool = True, only: Collection[str] = ()) -> Repository:
+    """Read the tree at ``root``; UsageError holds every problem of every file.
+
+    ``with_suites=False`` reads only what an app's digest covers, as is done for the baseline.
+    ``only`` restricts to some apps; an unknown name is a problem.
+    """
+    state = _Loading(root)
+    folders = sorted(path.parent for path in root.glob("suites/*/app.yaml"))
+    names = [folder.name for folder in folders]
+    for name in sorted(set(only) - set(names)):
+        state.problems.append(Problem("suites", None, f"no app {name!r}; known apps: {', '.join(names) or 'none'}"))
+    if not folders:
+        state.problems.append(Problem("suites", None, f"no suites/<app>/app.yaml under {root}; is this the right folder?"))
+    _load_shared(state)
+    apps: dict[str, AppFiles] = {}
+    suites: dict[str, SuiteFiles] = {}
+    for folder in folders:
+        if only and folder.name not in only:
+            continue
+        loaded = _load_app(folder, state)
+        apps.update({folder.name: loaded} if loaded else {})
+        suite = _load_suite(folder, loaded, state) if with_suites else None
+        suites.update({folder.name: suite} if suite else {})
+    if state.problems:
+        raise UsageError.of(state.problems)
+    return Repository(root, apps, suites)
+
+
+def _load_shared(state: _Loading) -> None:
+    for file in sorted(state.root.glob("prompts/*/*/*.prompty")):
+        prompt, problems = load_prompt(file, state.root)
+        state.problems += problems
+        if prompt:
+            state.prompts[prompt.key] = prompt
+    for file in sorted(state.root.glob("models/*/model.yaml")):
+        model, problems = load(file, state.shown(file), Model)
+        state.problems += problems
+        if model and model.name != file.parent.name:
+            wrong = f"name is {model.name!r} but the folder is {file.parent.name!r}; make them equal"
+            state.problems.append(Problem(state.shown(file), 1, wrong))
+        if model:
+            state.models[model.name] = model
+
+
+def _load_app(folder: Path, state: _Loading) -> AppFiles | None:
+    file = folder / "app.yaml"
+    shown = state.shown(file)
+    app, problems = load(file, shown, App)
+    state.problems += problems
+    if app is None:
+        return None
+    wrong = [] if app.name == folder.name else [f"name is {app.name!r} but the folder is {folder.name!r}; make them equal"]
+    parts = {"inputs": digest_of([app.inputs[k].model_dump(mode="json") | {"name": k} for k in sorted(app.inputs)])}
+    parts |= {"result": app.result, "seed": str(app.seed)}
+    prompts: dict[str, Prompt] = {}
+    models: dict[str, Model] = {}
+    for step in app.steps:
+        content: dict[str, object] = {"step": step.model_dump(mode="json", exclude={"description"}, by_alias=True)}
+        if isinstance(step, LlmStep):
+            wrong += _link(step, state, prompts, models)
+            content["prompt"] = prompts[step.prompt].digest if step.prompt in prompts else ""
+            content["model"] = models[step.model].digest if step.model in models else ""
+        elif isinstance(step, FunctionStep):
+            sources, missing = _function_files(step, folder)
+            wrong += missing
+            content["files"] = sources
+        parts[f"steps.{step.id}"] = digest_of(content)
+    state.problems += [Problem(shown, 1, message) for message in wrong]
+    return AppFiles(app, state.root, prompts, models, parts)
+
+
+def _link(step: LlmStep, state: _Loading, prompts: dict[str, Prompt], models: dict[str, Model]) -> list[str]:
+    wrong = []
+    prompt, model = state.prompts.get(step.prompt), state.models.get(step.model)
+    if prompt is None:
+        stem = step.prompt.rsplit("/", 1)[0]
+        known = sorted(key for key in state.prompts if key.startswith(stem + "/"))
+        wrong.append(f"step {step.id!r}: no prompt {step.prompt!r}; there are: {', '.join(known) or 'none'}")
+    else:
+        prompts[prompt.key] = prompt
+        declared = prompt.front.inputs
+        bound = set(step.inputs) | ({"options"} if "options" in declared and step.output.kind == "choice" else set())
+        for name in sorted(set(step.inputs) - set(declared)):
+            wrong.append(f"step {step.id!r} binds {name!r}; prompt {prompt.key} declares {', '.join(declared) or 'none'}")
+        for name, spec in declared.items():
+            if spec.required and spec.default is None and name not in bound:
+                wrong.append(f"step {step.id!r} does not bind input {name!r}, which prompt {prompt.key} requires")
+    if model is None:
+        wrong.append(f"step {step.id!r}: no model {step.model!r}; there are: {', '.join(sorted(state.models)) or 'none'}")
+    else:
+        models[model.name] = model
+    if step.adapter:
+        wrong.append(f"step {step.id!r}: adapter {step.adapter!r} is not built; this version serves base models only")
+    return wrong
+
+
+def _function_files(step: FunctionStep, folder: Path) -> tuple[dict[str, str], list[str]]:
+    digests, wrong = {}, []
+    for name in (step.function.split(":")[0], *step.files):
+        path = (folder / name).resolve()
+        if not path.is_relative_to(folder.resolve()) or not path.is_file():
+            wrong.append(f"step {step.id!r}: no file {name!r} in {folder.name}/; functions and data live in the suite folder")
+        else:
+            digests[name] = digest_bytes(path.read_bytes().replace(b"\r\n", b"\n"))
+    return digests, wrong
+
+
+def _load_suite(folder: Path, app: AppFiles | None, state: _Loading) -> SuiteFiles | None:
+    suite, problems = load(folder / "suite.yaml", state.shown(folder / "suite.yaml"), Suite)
+    gates, more = load(folder / "gates.yaml", state.shown(folder / "gates.yaml"), GatesFile)
+    files: list[CaseFile] = []
+    for file in sorted([*folder.glob("cases/*.jsonl"), *folder.glob("cases/*.yaml")]):
+        loaded, wrong = load_case_file(file, state.root)
+        problems += wrong
+        files += [loaded] if loaded else []
+    if not files:
+        problems.append(Problem(state.shown(folder), None, "no cases/*.jsonl; a suite needs at least one case"))
+    state.problems += problems + more + duplicates(files)
+    if suite is None or gates is None:
+        return None
+    state.problems += _cross(suite, gates, app, files, folder, state)
+    content = [digest_bytes(path.read_bytes().replace(b"\r\n", b"\n")) for path in _yardstick(folder)]
+    return SuiteFiles(suite, gates.gates, tuple(files), digest_of(content))
+
+
+def _yardstick(folder: Path) -> Sequence[Path]:
+    files = [folder / "suite.yaml", folder / "gates.yaml", *folder.glob("cases/*.jsonl"), *folder.glob("cases/*.yaml")]
+    return sorted(path for path in files if path.is_file())
+
+
+def _cross(
+    suite: Suite, gates: GatesFile, app: AppFiles | None, files: Sequence[CaseFile], folder: Path, state: _Loading
+) -> list[Problem]:
+    shown = state.shown(folder / "gates.yaml")
+    problems = []
+    ids = [gate.id for gate in gates.gates]
+    problems += [Problem(shown, 1, f"gate id {name!r} stands twice") for name in sorted({i for i in ids if ids.count(i) > 1})]
+    metrics = {check.id for check in suite.checks} | {rule.id for rule in suite.properties}
+    for gate in gates.gates:
+        if gate.metric.split(".")[0] not in metrics:
+            known = ", ".join(sorted(metrics))
+            problems.append(Problem(shown, 1, f"gate {gate.id!r}: no metric {gate.metric!r}; the suite measures: {known}"))
+        if gate.slice != "all" and gate.slice not in suite.slices:
+            known = ", ".join(suite.slices) or "none"
+            problems.append(Problem(shown, 1, f"gate {gate.id!r}: slice {gate.slice!r} is not declared in suite.yaml: {known}"))
+    steps = {step.id for step in app.app.steps} if app else set()
+    wanted = [(f"check {check.id!r}", check.step) for check in suite.checks]
+    wanted += [(f"property {rule.id!r}", rule.step) for rule in suite.properties]
+    for what, step in wanted:
+        if app and step and step not in steps:
+            where = state.shown(folder / "suite.yaml")
+            problems.append(Problem(where, 1, f"{what}: no step {step!r}; the app has {', '.join(sorted(steps))}"))
+    for file in files:
+        undeclared = sorted({name for case in file.cases for name in case.slices} - set(suite.slices))
+        problems += [Problem(file.path, None, f"slice {name!r} is not declared in suite.yaml") for name in undeclared]
+    return problems
