@@ -134,9 +134,11 @@ def serve_command(args: Namespace) -> int:
 
 def approve_command(args: Namespace) -> int:
     """``signoff approve``."""
-    from datetime import date
+    from dataclasses import asdict
+    from datetime import UTC, date, datetime
 
     from harness.gate import approve
+    from harness.run.pipeline import APPROVALS
     from harness.store import open_run
 
     try:
@@ -145,10 +147,11 @@ def approve_command(args: Namespace) -> int:
         message = f"--expires is {args.expires!r}; give a date as 2027-01-31"
         raise UsageError(message) from error
     run = open_run(args.run, args.root / "reports")
-    path = args.root / "suites" / "approvals.jsonl"
-    approval = approve(run.read_json("verdict.json"), run.manifest, name=args.name, note=args.note, expires=expires, path=path)
+    path = args.root / APPROVALS
+    today = datetime.now(UTC).date()
+    approval = approve(run.path, path, name=args.name, note=args.note, expires=expires, today=today)
     if args.json:
-        print_json(approval)
+        print_json(asdict(approval))
     else:
         print(f"approved by {args.name} until {expires}; commit {path} and run signoff gate again")
     return 0

@@ -85,7 +85,7 @@ class Sample:
         return None if np.unique(self.clusters).size == self.n else self.clusters
 
     def within(self) -> float:
-        """The variance of one row around its case's mean, both variants' added for a difference; NaN without repeats."""
+        """The variance of one row around its case's mean (both variants' added for a difference); NaN if unrepeated."""
         return sum(_within(arm, self.n) for arm in (self.candidate, self.baseline) if arm.values.size)
 
 

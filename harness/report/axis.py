@@ -44,7 +44,7 @@ def whiskers(gates: list[Mapping[str, Any]], units: list[str]) -> list[Whisker]:
 def _scale(reaches: list[float]) -> float:
     """Half the width of the axis: the widest interval, unless it would press all others flat."""
     known = [reach for reach in reaches if reach > 0]
-    return min(max(known), 3 * median(known)) * 1.08 if known else 1.0
+    return min(max(known), 3 * median(known)) * 1.12 if known else 1.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -161,4 +161,8 @@ def _pieces(content: Any) -> list[Piece]:
 def _text(content: Any) -> str:
     if content is None:
         return ""
-    return content if isinstance(content, str) else json.dumps(content, ensure_ascii=False, sort_keys=True, indent=1)
+    if isinstance(content, str):
+        return content
+    if isinstance(content, list) and all(isinstance(entry, str) for entry in content):
+        return "\n".join(content)
+    return json.dumps(content, ensure_ascii=False, sort_keys=True, indent=1)

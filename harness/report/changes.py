@@ -53,7 +53,7 @@ def _change(run: Run, app: str) -> AppChange:
     judged = (run.verdict.get("apps") or {}).get(app) or {}
     baseline = str(judged.get("baseline") or known.get("baseline") or "")
     candidate = str(judged.get("candidate") or known.get("candidate") or "")
-    parts = _parts(known.get("digests"))
+    parts = _parts(known.get("digests"), known.get("baseline_digests"))
     changes = plain_items(known.get("changes")) or _of_run(run, app)
     if not changes:
         changes = tuple(f"{name} {digest(a, 8)} → {digest(b, 8)}" for name, a, b in parts if a and a != b)
@@ -84,14 +84,9 @@ def _of_run(run: Run, app: str) -> tuple[str, ...]:
     return plain_items(found) if len(run.apps) == 1 else ()
 
 
-def _parts(digests: Any) -> tuple[tuple[str, str, str], ...]:
-    if not isinstance(digests, Mapping):
-        return ()
-    was, now = digests.get("baseline"), digests.get("candidate")
-    if isinstance(now, Mapping) or isinstance(was, Mapping):
-        before, after = _flat(was), _flat(now)
-        return tuple((k, before.get(k, ""), after.get(k, "")) for k in sorted({*before, *after}))
-    return tuple((name, "", text) for name, text in sorted(_flat(digests).items()))
+def _parts(candidate: Any, baseline: Any) -> tuple[tuple[str, str, str], ...]:
+    before, after = _flat(baseline), _flat(candidate)
+    return tuple((name, before.get(name, ""), after.get(name, "")) for name in sorted({*before, *after}))
 
 
 def _flat(parts: Any, prefix: str = "") -> dict[str, str]:

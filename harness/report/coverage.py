@@ -56,15 +56,16 @@ def _undecidable(run: Run) -> Iterator[str]:
     unit_of = units(run)
     for gate in run.gates:
         detectable = gate.get("detectable")
-        if gate.get("verdict") != "inconclusive" or detectable is None or not figures.is_paired(gate):
+        paired = gate.get("rule") == "no_worse_than_baseline_by"
+        if gate.get("verdict") != "inconclusive" or detectable is None or not paired:
             continue
         margin = abs(float(gate.get("threshold") or 0.0))
         if float(detectable) > margin:
             unit = unit_of.get((str(gate.get("app")), str(gate.get("metric"))), "share")
-            smallest, allowed = (figures.difference(float(x), unit).lstrip("+") for x in (detectable, margin))
+            needed, allowed = (figures.difference(float(x), unit).lstrip("+") for x in (detectable, margin))
             yield (
-                f"Gate {gate.get('id')} on slice {gate.get('slice', 'all')}: with {_cases(gate)} the smallest change "
-                f"that can be seen is {smallest}, the margin is {allowed}."
+                f"Gate {gate.get('id')} on slice {gate.get('slice')}: {_cases(gate)} can prove what lies {needed} from "
+                f"the threshold, and an unchanged app lies only {allowed} from it."
             )
 
 
@@ -75,7 +76,8 @@ def _few(run: Run) -> Iterator[str]:
         if not gate.get("required") and small:
             slices[str(gate.get("app")), str(gate["slice"])] = gate["n"]
     for (app, name), n in sorted(slices.items()):
-        yield f"Slice {name} of {app} has {figures.plural(n, 'case')}: its gates are advisory, a fall in it does not block."
+        few = figures.plural(n, "case")
+        yield f"Slice {name} of {app} has {few}: its gates are advisory, a fall in it does not block."
 
 
 def _ungated(run: Run) -> Iterator[str]:

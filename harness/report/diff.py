@@ -21,18 +21,22 @@ OPEN = 1_200
 KEPT = 500
 FOLDED = 10_000
 
+_NOTHING = Markup()
 _WORD = re.compile(r"\s+|\w+\s*|[^\w\s]\s*")
 
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """A run of text of one kind: ``head`` and ``tail`` are shown, ``folded`` on demand, ``cut`` characters not at all."""
+    """A run of text of one kind.
+
+    ``head`` and ``tail`` are shown, ``folded`` on demand, ``cut`` characters not at all.
+    """
 
     kind: Kind
     head: Markup
-    folded: Markup = Markup("")
+    folded: Markup = _NOTHING
     folded_length: int = 0
-    tail: Markup = Markup("")
+    tail: Markup = _NOTHING
     cut: int = 0
 
 

@@ -15,7 +15,8 @@ def value(number: float | None, unit: str) -> str:
     if number is None:
         return NONE
     if unit == "share":
-        return f"{_fixed(number * 100, 1)}%"
+        # All and none are exact; a rounded 100.0% is not.
+        return f"{number * 100:.0f}%" if number in (0, 1) else f"{_fixed(number * 100, 1)}%"
     return _scaled(number, unit)
 
 
@@ -95,18 +96,25 @@ def bound(gate: Mapping[str, Any], unit: str) -> str:
 
 
 def interval(gate: Mapping[str, Any], unit: str) -> str:
-    """``[low, high]`` on the gate's scale, or nothing where it has none; an open end is an infinity."""
+    """``[low, high]`` on the gate's scale, or nothing where it has none; an open end is an infinity.
+
+    The unit is left out where the estimate beside it already says it.
+    """
     low, high = gate.get("low"), gate.get("high")
     if low is None and high is None:
         return ""
-    ends = ("−∞" if low is None else estimate(gate, low, unit), "∞" if high is None else estimate(gate, high, unit))
+    ends = ["−∞" if low is None else estimate(gate, low, unit), "∞" if high is None else estimate(gate, high, unit)]
+    _, space, said = estimate(gate, gate.get("estimate"), unit).partition(" ")
+    if space and all(end.endswith(f" {said}") or end in ("−∞", "∞") for end in ends):
+        ends = [end.removesuffix(f" {said}") for end in ends]
     return f"[{', '.join(ends)}]"
 
 
 def _scaled(number: float, unit: str) -> str:
     if unit == "ms":
         return f"{_fixed(number / 1000, 2)} s" if abs(number) >= 1000 else f"{_fixed(number, 0)} ms"
-    plain = _fixed(number, 0) if abs(number) >= 100 else _fixed(number, 3 if unit == "score" else 2)
+    small = 3 if abs(number) < 1 else 2
+    plain = _fixed(number, 0) if abs(number) >= 100 else _fixed(number, small if unit in ("", "score") else 1)
     if "." in plain:
         plain = plain.rstrip("0").rstrip(".")
     return f"{plain} {unit}" if unit not in ("", "score", "share") else plain

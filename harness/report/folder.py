@@ -13,6 +13,28 @@ from harness.spec.measurement import Measurement, read_measurements
 
 OUTPUTS = "artifacts/regression/outputs.jsonl"
 
+# What a page may ask of these objects; a run that broke early has written less.
+_VERDICT = ("profile", "run_id", "next_action", "reasons", "approval", "wall_s", "model_calls", "cached_calls")
+_MANIFEST = ("commit", "dirty", "started", "warnings")
+_GATE: dict[str, Any] = dict.fromkeys(
+    (
+        "app",
+        "id",
+        "metric",
+        "step",
+        "statistic",
+        "n",
+        "clusters",
+        "errors",
+        "unscored",
+        "reason",
+        "why",
+        "detectable",
+        "changed",
+    )
+) | {"slice": "all", "required": True, "verdict": "inconclusive"}
+_STAGE: dict[str, Any] = dict.fromkeys(("name", "reason", "seconds", "rows", "calls", "cached")) | {"status": "ok"}
+
 OutputKey: TypeAlias = tuple[str, str, str, int]
 
 
@@ -33,12 +55,12 @@ class Run:
     @property
     def gates(self) -> list[Mapping[str, Any]]:
         """The gates of the verdict, in its order."""
-        return list(self.verdict.get("gates") or ())
+        return [_GATE | dict(gate) for gate in self.verdict.get("gates") or ()]
 
     @property
     def stages(self) -> list[Mapping[str, Any]]:
         """The stages as the manifest has them, else as the verdict has them."""
-        return list(self.manifest.get("stages") or self.verdict.get("stages") or ())
+        return [_STAGE | dict(stage) for stage in self.manifest.get("stages") or self.verdict.get("stages") or ()]
 
     @property
     def apps(self) -> list[str]:
@@ -47,26 +69,26 @@ class Run:
         return sorted(named | {row.app for row in self.rows})
 
 
-def read_run(
-    run_dir: Path, manifest: Mapping[str, Any] | None = None, verdict: Mapping[str, Any] | None = None
-) -> Run:
+def read_run(run_dir: Path, manifest: Mapping[str, Any] | None = None, verdict: Mapping[str, Any] | None = None) -> Run:
     """The run in ``run_dir``; a manifest or verdict that is given is not read from disk.
 
     A missing or unreadable ``run.json`` or ``verdict.json`` raises SignoffError.
     """
     problems: list[str] = []
     rows = tuple(_rows(run_dir, problems))
-    outputs = {
-        (str(row.get("app", "")), str(row.get("variant", "")), str(row.get("case", "")), int(row.get("repeat") or 0)): row
-        for row in _json_lines(run_dir / OUTPUTS, problems)
-    }
+    outputs = {_key(row): row for row in _json_lines(run_dir / OUTPUTS, problems)}
     return Run(
-        manifest=_document(run_dir / "run.json") if manifest is None else manifest,
-        verdict=_document(run_dir / "verdict.json") if verdict is None else verdict,
+        manifest=dict.fromkeys(_MANIFEST) | dict(_document(run_dir / "run.json") if manifest is None else manifest),
+        verdict=dict.fromkeys(_VERDICT) | dict(_document(run_dir / "verdict.json") if verdict is None else verdict),
         rows=rows,
         outputs=outputs,
         problems=tuple(problems),
     )
+
+
+def _key(row: Mapping[str, Any]) -> OutputKey:
+    app, variant, case = (str(row.get(name, "")) for name in ("app", "variant", "case"))
+    return app, variant, case, int(row.get("repeat") or 0)
 
 
 def _document(path: Path) -> Mapping[str, Any]:

@@ -21,9 +21,9 @@ def render_junit(
 ) -> str:
     """``junit.xml`` of a run folder.
 
-    A share at its bad end (0, or 1 where lower is better) is a failure, a row that could not be measured an error, an unscored one skipped. The suite
-    ``gates`` holds the gates: failed and inconclusive ones are failures of those types. Rows of time and tokens are
-    judged by gates alone, so they are no testcases.
+    A share at its bad end (0, or 1 where lower is better) is a failure, a row that could not be measured an error, an
+    unscored one skipped. The suite ``gates`` holds the gates: failed and inconclusive ones are failures of those types.
+    Rows of time and tokens are judged by gates alone, so they are no testcases.
     """
     return junit(read_run(run_dir, manifest, verdict))
 
@@ -79,7 +79,12 @@ def _case(score: Score) -> ET.Element:
         _outcome(case, "skipped", "", score.reason or "unscored, no reason given")
     elif score.failed:
         was = "" if score.baseline is None else f" (baseline {figures.value(score.baseline, score.unit)})"
-        _outcome(case, "failure", "check", f"{score.reason or f'{score.label} is {figures.value(score.candidate, score.unit)}'}{was}")
+        _outcome(
+            case,
+            "failure",
+            "check",
+            (score.reason or f"{score.label} is {figures.value(score.candidate, score.unit)}") + was,
+        )
     return case
 
 

@@ -2,28 +2,21 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import json
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
-from importlib import resources
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from markupsafe import Markup
-
-from harness.report import axis, figures, visible
+from harness.report import axis, figures
 from harness.report.cases import moved_cases, view
 from harness.report.changes import app_changes
 from harness.report.coverage import not_covered
 from harness.report.folder import OUTPUTS, Run, read_run
 from harness.report.scores import Score, scores, units
 from harness.report.tables import lines, lost_rows, slice_tables
-
-if TYPE_CHECKING:
-    from jinja2 import Environment
+from harness.report.template import fill
 
 SHOWN_WORSE = 40
 SHOWN_BETTER = 20
@@ -38,7 +31,7 @@ MEANINGS = {
     "pass": "Every required gate passed. This may ship.",
     "fail": "A required gate failed. This must not ship.",
     "inconclusive": "No required gate failed, but at least one could not be decided. Undecided blocks like a failure.",
-    "error": "Signoff or something it depends on broke. Nothing was decided.",
+    "error": "Signoff or something it depends on broke, so the run as a whole decides nothing.",
 }
 
 _SEVERITY = {"fail": 0, "inconclusive": 1, "pass": 2, "not_applicable": 3}
@@ -70,10 +63,7 @@ def render_html(
 
 def page(run: Run) -> str:
     """``report.html`` of a run that has been read."""
-    style, script = _asset("report.css"), _asset("report.js")
-    text = _environment().get_template("report.html.j2").render(
-        **_context(run), style=Markup(style), script=Markup(script), policy=_policy(style, script)  # noqa: S704
-    )
+    text = fill("report.html.j2", _context(run))
     # A lone surrogate has no UTF-8; everything from a model is already named by `visible`, this is for the rest.
     return text.encode("utf-8", "replace").decode("utf-8")
 
@@ -81,7 +71,7 @@ def page(run: Run) -> str:
 def gate_rows(run: Run) -> list[GateRow]:
     """The gates, the worst verdict first, each with its whisker; required and advisory gates share the scales."""
     unit_of = units(run)
-    gates = sorted(run.gates, key=lambda g: (_SEVERITY.get(str(g.get("verdict")), 1), str(g.get("app")), str(g.get("id"))))
+    gates = sorted(run.gates, key=lambda g: (_SEVERITY.get(str(g["verdict"]), 1), str(g["app"]), str(g["id"])))
     named = [gate_unit(gate, unit_of) for gate in gates]
     drawn = axis.whiskers(gates, named)
     return [_gate_row(gate, unit, whisker) for gate, unit, whisker in zip(gates, named, drawn, strict=True)]
@@ -177,12 +167,17 @@ def _identity(manifest: Mapping[str, Any]) -> list[tuple[str, list[tuple[str, st
         for key, label in (
             ("run_id", "run"), ("profile", "profile"), ("started", "started"), ("finished", "finished"),
             ("commit", "commit"), ("dirty", "uncommitted changes"), ("baseline_ref", "baseline"),
-            ("baseline_commit", "baseline commit"),
+            ("baseline_commit", "baseline commit"), ("baseline_reason", "chosen because"),
         )
         if manifest.get(key) is not None
     ]  # fmt: skip
     groups.append(("Run", plain))
-    for key, label in (("versions", "Versions"), ("machine", "Machine"), ("seeds", "Seeds"), ("yardstick", "Yardstick")):
+    for key, label in (
+        ("versions", "Versions"),
+        ("machine", "Machine"),
+        ("seeds", "Seeds"),
+        ("yardstick", "Yardstick"),
+    ):
         found = manifest.get(key)
         if isinstance(found, Mapping):
             groups.append((label, [(str(name), _said(entry)) for name, entry in found.items()]))
@@ -195,43 +190,3 @@ def _said(entry: Any) -> str:
     if isinstance(entry, bool):
         return "yes" if entry else "no"
     return entry if isinstance(entry, str) else json.dumps(entry, ensure_ascii=False, sort_keys=True)
-
-
-def _policy(style: str, script: str) -> str:
-    return (
-        f"default-src 'none'; style-src '{_sha256(style)}'; script-src '{_sha256(script)}'; img-src data:; "
-        "base-uri 'none'; form-action 'none'"
-    )
-
-
-def _sha256(text: str) -> str:
-    return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
-
-
-def _asset(name: str) -> str:
-    # Parsers turn CRLF into LF before they hash, so a checkout with CRLF must not change the text.
-    return resources.files("harness.report").joinpath("templates", name).read_text("utf-8").replace("\r\n", "\n")
-
-
-def _environment() -> Environment:
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
-    environment = Environment(
-        loader=PackageLoader("harness.report", "templates"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters.update(
-        v=lambda text: visible.as_html(str(text)),
-        line=visible.one_line,
-        number=figures.count,
-        seconds=figures.seconds,
-        moment=figures.moment,
-        digest=figures.digest,
-        score=figures.value,
-        change=figures.difference,
-    )
-    environment.globals.update(plural=figures.plural)
-    return environment

@@ -68,9 +68,9 @@ def _facts(run: Run) -> str:
 
 
 def _changed(run: Run) -> str:
-    sentences = [
-        change.sentence + ("" if change.pinned else " (unpinned)") for change in app_changes(run)
-    ] or ["no app"]
+    sentences = [change.sentence + ("" if change.pinned else " (unpinned)") for change in app_changes(run)] or [
+        "no app"
+    ]
     return f"**Changed:** {prose('; '.join(sentences), 400)}"
 
 
@@ -111,4 +111,5 @@ def _window(before: str, after: str) -> tuple[str, str]:
     at = next((i for i, (x, y) in enumerate(zip(before, after, strict=False)) if x != y), min(len(before), len(after)))
     start = max(0, at - 40) if max(len(before), len(after)) > WIDTH else 0
     lead = "…" if start else ""
-    return lead + one_line(before[start : start + 2 * WIDTH], WIDTH), lead + one_line(after[start : start + 2 * WIDTH], WIDTH)
+    old, new = (lead + one_line(text[start : start + 2 * WIDTH], WIDTH) for text in (before, after))
+    return old, new

@@ -51,7 +51,8 @@ def as_text(text: str) -> str:
 
 def one_line(text: str, limit: int) -> str:
     """``as_text`` on one line, cut to ``limit`` characters."""
-    flat = as_text(" ⏎ ".join(line.strip() for line in re.split(r"\n+", text.strip()) if line.strip()).replace("\t", " "))
+    lines = (line.strip() for line in text.replace("\t", " ").split("\n"))
+    flat = as_text(" ⏎ ".join(line for line in lines if line))
     return flat if len(flat) <= limit else flat[: limit - 1] + "…"
 
 

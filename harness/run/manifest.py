@@ -38,10 +38,15 @@ def manifest(
         "machine": machine(),
         "seeds": {name: files.app.seed for name, files in plan.repository.apps.items()},
         "stages": [stage.as_dict() for stage in stages],
-        "yardstick": {name: suite.digest for name, suite in plan.repository.suites.items()},
+        "yardstick": yardstick_of(plan),
         "warnings": list(warnings),
         "not_covered": list(_not_covered(plan)),
     }
+
+
+def yardstick_of(plan: Plan) -> dict[str, str]:
+    """The digest of what measures each app: suite, gates and cases."""
+    return {name: suite.digest for name, suite in plan.repository.suites.items()}
 
 
 def _app(plan: Plan, name: str) -> dict[str, Any]:

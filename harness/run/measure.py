@@ -9,12 +9,13 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import aiohttp
 
 from harness.errors import SignoffError
 from harness.evals import Arm, EvalRun, Progress, Scorer, Tally, bind_checks, measure_property, rewrite_cases
+from harness.gate import StageResult
 from harness.run.gateway import Gateway
 from harness.run.options import Options
 from harness.run.parity import served_as_evaluated
@@ -43,6 +44,7 @@ class StageReport:
     cached_calls: int = 0
     outputs: int = 0
     errors: int = 0
+    looks: int = 1
     apps: dict[str, dict[str, Any]] = field(default_factory=dict)
     served: dict[str, list[str]] = field(default_factory=dict)
 
@@ -60,6 +62,12 @@ class StageReport:
             "errors": self.errors,
             "apps": self.apps,
         }
+
+
+    def result(self) -> StageResult:
+        """The stage as the gate room sees it."""
+        status: Literal["ok", "broken"] = "broken" if self.broken else "ok"
+        return StageResult(self.name, status, self.broken, self.seconds, self.rows, self.model_calls)
 
 
 def load_cases(suite: SuiteFiles, options: Options) -> list[Case]:
@@ -143,6 +151,7 @@ class _Stage:
             total = len(cases) * len(repeats) * len(arms)
             await run.run(cases, repeats, Progress(name, total, quiet=self.options.quiet))
             self.flush()
+            self.report.looks = max(self.report.looks, look)
             if run.tally.broken or look == looks or not self.again(name, look):
                 break
         if not run.tally.broken:

@@ -5,18 +5,28 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime
+from datetime import UTC, datetime
 from itertools import chain
 from typing import Any
 
-from harness.gate import AppArms, RunVerdict, StageState, apply_approval, decide, needs_another_look, read_approvals
+from harness.gate import (
+    AppArms,
+    RunVerdict,
+    StageResult,
+    apply_approval,
+    decide,
+    needs_another_look,
+    read_approvals,
+)
+from harness.gate import Options as DecideOptions
 from harness.report import write_reports
 from harness.run.check import warnings_of
-from harness.run.manifest import manifest
+from harness.run.manifest import manifest, yardstick_of
 from harness.run.measure import StageReport, measure
 from harness.run.options import Options
 from harness.run.plan import Plan, make_plan
 from harness.spec.measurement import Measurement, read_measurements
+from harness.stats import Looks
 from harness.store import RunFolder
 
 
@@ -64,8 +74,9 @@ def decide_verdict(run: GateRun) -> None:
         "wall_s": wall,
         "stages": [stage.as_dict() for stage in run.stages],
     }
-    approvals = read_approvals(approvals_path(run.options))
-    run.verdict = apply_approval(run.verdict, approvals, date.today())
+    approvals = read_approvals(run.options.root / APPROVALS)
+    yardstick = yardstick_of(plan)
+    run.verdict = apply_approval(run.verdict, approvals, datetime.now(UTC).date(), yardstick=yardstick)
     folder.write_json("verdict.json", run.verdict)
 
 
@@ -79,6 +90,9 @@ def write_report(run: GateRun) -> None:
     folder.finish(content)
 
 
+# Approvals are committed: they travel with the change that they approve.
+APPROVALS = "suites/approvals.jsonl"
+
 STEPS: tuple[Callable[[GateRun], None], ...] = (plan_run, measure_regression, decide_verdict, write_report)
 
 
@@ -88,11 +102,6 @@ def gate(options: Options) -> GateRun:
     for step in STEPS:
         step(run)
     return run
-
-
-def approvals_path(options: Options) -> Any:
-    """Approvals are committed files: they travel with the change that they approve."""
-    return options.root / "suites" / "approvals.jsonl"
 
 
 def _all_rows(run: GateRun) -> Iterator[Measurement]:
@@ -113,9 +122,12 @@ def _decide(run: GateRun, apps: Sequence[str], rows: Iterator[Measurement], look
         {name: suites[name].gates for name in apps},
         profile=run.options.profile,
         apps=arms,
-        stages=[StageState(stage.name, stage.broken) for stage in run.stages],
-        changes=[line for name in apps if plan.changed(name) for line in plan.changes(name)],
-        looks={name: (look, suites[name].suite.max_looks) for name in apps},
+        stages=[stage.result() for stage in run.stages],
+        options=DecideOptions(
+            changes=[line for name in apps if plan.changed(name) for line in plan.changes(name)],
+            looks=Looks(max(suites[name].suite.max_looks for name in apps)),
+            look=max(look, *(stage.looks for stage in run.stages), 1) if run.stages else max(look, 1),
+        ),
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal
 
 import orjson
@@ -183,11 +183,16 @@ def parse_chat(body: bytes) -> ChatRequest:
     try:
         return ChatRequest.model_validate({name: value for name, value in data.items() if value is not None})
     except ValidationError as problem:
-        raise _complaint(problem.errors(include_url=False, include_context=False)[0]) from None
+        raise _complaint(problem.errors(include_url=False, include_context=False)) from None
 
 
-def _complaint(error: Mapping[str, Any]) -> ApiError:
-    where = ".".join(str(part) for part in error["loc"])
+def _complaint(errors: Sequence[Mapping[str, Any]]) -> ApiError:
+    """The error that lies deepest in the first field at fault: the branch of a union that came furthest."""
+    first = [error for error in errors if error["loc"][:1] == errors[0]["loc"][:1]]
+    error = max(first, key=lambda each: len(each["loc"]))
+    # pydantic names the branches of a union by their type, which is no part of the body.
+    steps = [step for step in error["loc"] if step != "str" and not str(step).startswith("list[")]
+    where = ".".join(str(step) for step in steps)
     if error["type"] == "missing":
         return invalid(f"{where} is missing", where)
     shown = repr(error["input"])

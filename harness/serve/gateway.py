@@ -58,10 +58,10 @@ class _Routes:
         self._models, self._apps = models, apps
         self._created = int(time.time())
 
-    async def health(self, request: Request) -> Response:
+    async def health(self, _: Request) -> Response:
         return _json({"status": "ok"})
 
-    async def list_models(self, request: Request) -> Response:
+    async def list_models(self, _: Request) -> Response:
         return _json({"object": "list", "data": [self._card(name) for name in (*self._apps, *self._models)]})
 
     async def one_model(self, request: Request) -> Response:
@@ -175,7 +175,7 @@ def _guarded(endpoint: Callable[[Request], Awaitable[Response]]) -> Callable[[Re
     return call
 
 
-async def _refused(request: Request, problem: Exception) -> Response:
+async def _refused(_: Request, problem: Exception) -> Response:
     """Unknown routes and methods, which no endpoint of ours has seen."""
     return as_api_error(problem).response()
 

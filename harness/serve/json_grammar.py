@@ -42,7 +42,7 @@ class JsonGrammars:
     def _compile(self, schema: str) -> LLMatcher:
         from llguidance import LLMatcher
 
-        grammar = LLMatcher.grammar_from_json_schema(schema, overrides=_OPTIONS)  # type: ignore[arg-type]
+        grammar = LLMatcher.grammar_from_json_schema(schema, overrides=_OPTIONS)
         matcher = LLMatcher(self._tokenizer, grammar, log_level=0)
         if matcher.is_error():
             reason = matcher.get_error().strip().splitlines()[0]
@@ -73,4 +73,5 @@ class JsonMatcher:
         """Take the drawn token; True when the text is complete and nothing may follow."""
         if not self._matcher.consume_token(token):
             raise SignoffError(f"token {token} left the JSON grammar: {self._matcher.get_error()}")
-        return self._matcher.is_stopped()
+        complete: bool = self._matcher.is_stopped()
+        return complete

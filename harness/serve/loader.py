@@ -8,6 +8,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast
 
+import orjson
+
 from harness.errors import SignoffError, UsageError
 from harness.serve.protocol import EngineIdentity
 
@@ -113,16 +115,18 @@ def tokenizer_template_digest(tokenizer: Any) -> str:
     The rendering is part of it because the template's text alone does not say what it does in this version
     of its engine.
     """
-    core = tokenizer.backend_tokenizer.to_str(pretty=False)
+    core = orjson.loads(tokenizer.backend_tokenizer.to_str(pretty=False))
+    # How the last call padded or cut its texts is kept in there too.
+    core |= {"padding": None, "truncation": None}
     try:
         rendered = tokenizer.apply_chat_template(list(_PROBE), tokenize=False, add_generation_prompt=True)
     except Exception as refusal:
         # A template may refuse a role; that it does is part of what it is.
         rendered = f"refused: {type(refusal).__name__}: {refusal}"
     digest = hashlib.sha256()
-    for part in (core, str(tokenizer.chat_template), rendered):
+    for part in (orjson.dumps(core), str(tokenizer.chat_template).encode(), rendered.encode()):
         digest.update(len(part).to_bytes(8, "big"))
-        digest.update(part.encode())
+        digest.update(part)
     return digest.hexdigest()
 
 

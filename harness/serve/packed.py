@@ -58,11 +58,11 @@ def packed_attention(
     query: torch.Tensor,
     key: torch.Tensor,
     value: torch.Tensor,
-    attention_mask: torch.Tensor | None,
+    _mask: torch.Tensor | None,
     *,
     scaling: float | None = None,
     packed: Packed | None = None,
-    **unused: Any,
+    **_: Any,
 ) -> tuple[torch.Tensor, None]:
     """Attention of ``query`` ``[tokens, heads, 1, head size]`` over each token's own history.
 
@@ -108,7 +108,7 @@ def _singles(query: torch.Tensor, store: torch.Tensor, packed: Packed, scale: fl
 
 def _chunk(query: torch.Tensor, store: torch.Tensor, mask: torch.Tensor, scale: float) -> torch.Tensor:
     """Several queries of one slot: ``[tokens, heads, head size]`` in and out."""
-    import torch.nn.functional as F
+    from torch.nn.functional import scaled_dot_product_attention
 
     tokens, heads, size = query.shape
     kv_heads = store.shape[1]
@@ -116,5 +116,5 @@ def _chunk(query: torch.Tensor, store: torch.Tensor, mask: torch.Tensor, scale: 
     # The query heads that share a key head become further queries of it, so keys are never repeated.
     grouped = query.transpose(0, 1).reshape(1, kv_heads, group * tokens, size)
     wide = mask.repeat(group, 1)
-    found = F.scaled_dot_product_attention(grouped, store[:1], store[1:], attn_mask=wide, scale=scale)
+    found = scaled_dot_product_attention(grouped, store[:1], store[1:], attn_mask=wide, scale=scale)
     return found.reshape(heads, tokens, size).transpose(0, 1)

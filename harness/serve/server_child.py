@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib
 import os
 import socket
-import sys
 import threading
 import time
 from typing import TYPE_CHECKING, Any
@@ -18,11 +17,12 @@ if TYPE_CHECKING:
     from starlette.types import ASGIApp
 
 _GRACE_S = 5.0
+_STDIN = 0
 
 
 def main() -> None:
     """Read the order (one line of JSON on standard input), serve, and tell the port once the app is built."""
-    order = orjson.loads(sys.stdin.buffer.readline())
+    order = orjson.loads(_first_line())
     # The watcher starts before the app is built, because loading a model may outlast an impatient parent.
     stop = _Stop()
     threading.Thread(target=stop.when_orphaned, daemon=True).start()
@@ -36,6 +36,19 @@ def main() -> None:
         stop.server.run(sockets=[sock])
 
 
+def _first_line() -> bytes:
+    """The first line of standard input, read without Python's buffer: a thread that waits in its lock would make
+    the interpreter abort when the main thread ends.
+    """
+    line = b""
+    while not line.endswith(b"\n"):
+        part = os.read(_STDIN, 1)
+        if not part:
+            break
+        line += part
+    return line
+
+
 def _build(target: str, args: dict[str, Any]) -> ASGIApp:
     module, _, name = target.partition(":")
     app: ASGIApp = getattr(importlib.import_module(module), name)(**args)
@@ -47,7 +60,8 @@ class _Stop:
 
     def when_orphaned(self) -> None:
         """Wait for the end of standard input, then stop; by force if answers in flight take too long."""
-        sys.stdin.buffer.read()
+        while os.read(_STDIN, 64):
+            pass
         if self.server is not None:
             self.server.should_exit = True
             time.sleep(_GRACE_S)

@@ -175,7 +175,8 @@ class TransformersEngine:
                 )
             finally:
                 hook.remove()
-            return found.logits[:, 0]  # type: ignore[no-any-return]
+            logits: torch.Tensor = found.logits[:, 0]
+            return logits
 
     def _encode_prompt(self, request: GenerationRequest) -> list[int]:
         if not request.messages:

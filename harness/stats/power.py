@@ -24,7 +24,7 @@ def detectable_difference(se: float, df: int, *, confidence: float = 0.95, power
 
 def cases_needed(distance: float, sd: float, *, confidence: float = 0.95, power: float = 0.8) -> float:
     """The number of units with which ``power_of_mean`` reaches ``power``; infinite when ``distance`` is <= 0."""
-    if distance <= 0:
+    if distance <= 0 or math.isinf(sd):
         return math.inf
     if sd <= 0:
         return 2

@@ -17,7 +17,9 @@ def wilson(successes: ArrayLike, n: ArrayLike, confidence: float = 0.95) -> tupl
     rate = k / n
     centre = (rate + z * z / (2 * n)) / (1 + z * z / n)
     half = z / (1 + z * z / n) * np.sqrt(rate * (1 - rate) / n + z * z / (4 * n * n))
-    return np.maximum(centre - half, 0.0), np.minimum(centre + half, 1.0)
+    # At the ends of the range the bounds are 0 and 1 exactly, which rounding would miss.
+    low, high = np.where(k <= 0, 0.0, centre - half), np.where(k >= n, 1.0, centre + half)
+    return np.maximum(low, 0.0), np.minimum(high, 1.0)
 
 
 def clopper_pearson(successes: ArrayLike, n: ArrayLike, confidence: float = 0.95) -> tuple[Floats, Floats]:
@@ -62,8 +64,8 @@ class ScoreRate:
 
     @property
     def se(self) -> Floats:
-        """Half the 68 % interval: never 0."""
-        return (self.high(0.8413447) - self.low(0.8413447)) / 2
+        """The Wald error, 0 at the ends of the range: for planning only, the bounds do not use it."""
+        return self.scale * _wald(self.successes / self.n, self.n)
 
     def low(self, confidence: float) -> Floats:
         """The one-sided lower bound."""
@@ -106,8 +108,8 @@ class ExactRate:
 
     @property
     def se(self) -> Floats:
-        """Half the 68 % interval: never 0."""
-        return (self.high(0.8413447) - self.low(0.8413447)) / 2
+        """The Wald error, 0 at the ends of the range: for planning only, the bounds do not use it."""
+        return self.scale * _wald(self.successes / self.n, self.n)
 
     def low(self, confidence: float) -> Floats:
         """The one-sided lower bound."""
@@ -124,6 +126,10 @@ class ExactRate:
     def p_below(self, bound: float) -> Floats:
         """The exact p-value against "the rate is >= bound"."""
         return _at_least(self.n - self.successes, self.n, 1 - (bound - self.minimum) / self.scale)
+
+
+def _wald(rate: Floats, n: float) -> Floats:
+    return np.sqrt(np.clip(rate * (1 - rate), 0.0, None) / n)
 
 
 def _at_least(successes: Floats, n: float, rate: float) -> Floats:

@@ -72,8 +72,9 @@ class PairedScore:
 
     @property
     def se(self) -> Floats:
-        """Half the 68 % score interval: unlike the Wald error it is never 0."""
-        return (self.high(0.8413447) - self.low(0.8413447)) / 2
+        """The Wald error, 0 when no pair is discordant: for planning only, the bounds do not use it."""
+        net = np.square(self.gained - self.lost) / self.n
+        return self.scale * np.sqrt(np.maximum(self.gained + self.lost - net, 0.0)) / self.n
 
     def low(self, confidence: float) -> Floats:
         """The one-sided lower bound."""

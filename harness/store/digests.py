@@ -3,37 +3,49 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from pathlib import Path
 from typing import Any
 
 import orjson
 
-_OPTIONS = orjson.OPT_SORT_KEYS | orjson.OPT_NON_STR_KEYS
+# Dataclasses would slip past the search for NaN and for keys that are not text.
+_OPTIONS = orjson.OPT_SORT_KEYS | orjson.OPT_PASSTHROUGH_DATACLASS
 
 
 def canonical(value: Any) -> bytes:
-    """``value`` as JSON with sorted keys: equal values give equal bytes, whatever order their keys came in.
+    """``value`` as JSON with sorted keys: the same value gives the same bytes, whatever order its keys came in.
 
-    Raises TypeError for what JSON cannot hold and for NaN and infinities, which JSON would turn into null.
+    Numbers keep their kind: 1, 1.0 and true have three different forms. Raises TypeError for what JSON cannot tell
+    apart or cannot hold: NaN and infinities (JSON would say null), keys that are not text (1 and "1" would be one
+    key), dataclasses, sets, numbers beyond 64 bits.
     """
-    _finite(value)
+    _refuse(value)
     return orjson.dumps(value, option=_OPTIONS)
 
 
-def _finite(value: Any) -> None:
-    if isinstance(value, float) and (value != value or value in (float("inf"), float("-inf"))):
+def _refuse(value: Any) -> None:
+    if isinstance(value, float) and not math.isfinite(value):
         message = f"{value} has no canonical form; only finite numbers have a digest"
         raise TypeError(message)
     if isinstance(value, dict):
-        for item in value.values():
-            _finite(item)
+        for key, item in value.items():
+            if not isinstance(key, str):
+                message = f"the key {key!r} has no canonical form; only text keys have a digest"
+                raise TypeError(message)
+            _refuse(item)
     elif isinstance(value, list | tuple):
         for item in value:
-            _finite(item)
+            _refuse(item)
+
+
+def lf_text(text: str) -> str:
+    """``text`` with every line end as LF: a checkout on another system must not change a digest."""
+    return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
 def digest_of(value: Any) -> str:
-    """sha256 of the canonical bytes, as 64 hexadecimal digits."""
+    """sha256 of the canonical bytes, as 64 hexadecimal digits. Raises TypeError as ``canonical`` does."""
     return digest_bytes(canonical(value))
 
 

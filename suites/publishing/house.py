@@ -12,6 +12,9 @@ import yaml
 _SENTENCE = re.compile(r"(?<=[.!?])[\"')\]]*\s+(?=[A-Z\"'(])")
 _NAME = re.compile(r"\b[A-Z][A-Za-z'-]+\b")
 _NUMBER = re.compile(r"\d[\d,.]*\d|\d")
+_MONTHS = "January|February|March|April|May|June|July|August|September|October|November|December"
+# A lone digit is spelt out, unless it is part of a date, a score, a time, a decimal or a share.
+_LONE_DIGIT = re.compile(rf"(?<![\d.,:/£$€-])\b(\d)\b(?![\d:/%-]|[.,]\d|\s*(?:per cent|am|pm|{_MONTHS}))")
 _STRAIGHT = str.maketrans({"“": '"', "”": '"', "‘": "'", "’": "'", "–": "-", "—": "-", "…": "..."})
 
 
@@ -42,7 +45,7 @@ def _plain(text: str) -> str:
     for old, new in _style()["replace"].items():
         text = text.replace(old, new)
     words = _style()["number_words"]
-    text = re.sub(r"(?<![\d.,:/-])(\d)(?![\d.,:/%-]|\s*(?:per cent|am|pm))", lambda found: words[int(found.group(1))], text)
+    text = _LONE_DIGIT.sub(lambda found: words[int(found.group(1))], text)
     return re.sub(r"\s+([.,;:])", r"\1", re.sub(r"\.{2,}", ".", text))
 
 

@@ -10,7 +10,7 @@ from harness.serve.option_tree import option_tree
 from harness.serve.protocol import ChoiceOutput, RequestError
 from harness.serve.tiny import tiny_model, tiny_tokenizer
 from harness.serve.transformers_engine import TransformersEngine
-from tests.serve.conftest import ask, run_all
+from tests.serve.helpers import ask, run_all
 
 LONG = ("yes", "no", "yes sir", "not at all", "y")
 

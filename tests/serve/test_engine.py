@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from typing import Any
 
 import pytest
 
@@ -10,7 +11,7 @@ from harness.errors import SignoffError
 from harness.serve.protocol import Decoding, GenerationRequest, Message, RequestError
 from harness.serve.tiny import tiny_engine, tiny_model, tiny_tokenizer
 from harness.serve.transformers_engine import EngineLimits, TransformersEngine
-from tests.serve.conftest import Solo, ask, run_all
+from tests.serve.helpers import Solo, ask, run_all
 
 MIXED = [ask("hello " * count + "?", max_tokens=3 + 5 * (count % 7)) for count in range(1, 30)]
 
@@ -78,7 +79,7 @@ def test_a_seed_fixes_the_draw_in_any_company(engine: TransformersEngine) -> Non
 
 
 @pytest.mark.parametrize("cut", [{"top_k": 1}, {"top_p": 1e-6}])
-def test_cuts_that_leave_one_token_are_greedy(engine: TransformersEngine, cut: dict[str, float]) -> None:
+def test_cuts_that_leave_one_token_are_greedy(engine: TransformersEngine, cut: dict[str, Any]) -> None:
     """Sampling from the single best token gives the greedy answer."""
     greedy, drawn = run_all(engine, [ask("abc", max_tokens=12), ask("abc", max_tokens=12, temperature=1.5, **cut)])
     assert drawn.text == greedy.text

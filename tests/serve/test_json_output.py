@@ -10,7 +10,7 @@ import pytest
 
 from harness.serve.protocol import JsonOutput, RequestError
 from harness.serve.transformers_engine import TransformersEngine
-from tests.serve.conftest import ask, run_all
+from tests.serve.helpers import ask, run_all
 
 TRIAGE: dict[str, Any] = {
     "type": "object",

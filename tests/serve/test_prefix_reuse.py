@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from harness.serve.kv_store import BLOCK, KvSlots, PrefixCache, block_keys
 from harness.serve.protocol import ChoiceOutput, GenerationRequest, Message
 from harness.serve.tiny import tiny_engine
 from harness.serve.transformers_engine import EngineLimits, TransformersEngine
-from tests.serve.conftest import Solo, ask, run_all
+from tests.serve.helpers import Solo, ask, run_all
 
 SYSTEM = Message("system", "You are a careful assistant of an online shop. Answer in one line. " * 3)
 
 
-def _case(text: str, **decoding: int) -> GenerationRequest:
+def _case(text: str, **decoding: Any) -> GenerationRequest:
     plain = ask(text, **decoding)
     return GenerationRequest((SYSTEM, *plain.messages), plain.decoding)
 

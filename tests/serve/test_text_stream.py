@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from harness.serve.text_stream import TextStream
 from harness.serve.transformers_engine import TransformersEngine
-from tests.serve.conftest import ask, run_all
+from tests.serve.helpers import ask, run_all
 
 
 def _utf8(tokens: Sequence[int]) -> str:

@@ -1,0 +1,134 @@
+"""The support desk's own code: reading a message, looking up facts, composing approved sentences."""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+_ORDER = re.compile(r"(?:\bord(?:er)?\b[\s:#-]*(?:number|no\.?|nr\.?|num)?[\s:#-]*|#\s*|\bORD)(\d{2}[\s.-]?\d{3})\b", re.IGNORECASE)
+_BARE = re.compile(r"(?<![\d.,])(4[7-9]\d{3}|5\d{4})(?![\d.,]*\d)")
+_MAX_WORDS = 90
+_HIGH = re.compile(
+    r"\b(urgent\w*|asap|immediately|right away|at once|today|tonight|tomorrow|emergency|lawyer|court|fraud\w*|stolen|hacked|"
+    r"smoke|smoking|fire|sparks?|shock|burn\w*|injur\w*|bleed\w*|allerg\w*|chok\w*|glass in|danger\w*|third time|chargeback|police)\b",
+    re.IGNORECASE,
+)
+_LOW = re.compile(r"\b(no rush|no hurry|whenever|just wondering|just curious|just asking|out of curiosity|take your time)\b", re.IGNORECASE)
+_HUMAN = re.compile(
+    r"\b(real person|human( being)?|a person|manager|supervisor|lawyer|court|fraud\w*|stolen|hacked|chargeback|consumer (authority|protection)|"
+    r"third time|3rd time|fourth time|someone else (used|ordered)|charged (me )?twice|double charge\w*|smoke|smoking|fire|sparks?|"
+    r"electric shock|allerg\w*|bleed\w*|injur\w*)\b",
+    re.IGNORECASE,
+)
+_LOW_INTENTS = {"product_question", "discount_code", "out_of_scope"}
+
+
+@lru_cache(maxsize=1)
+def _policy() -> dict[str, Any]:
+    return _load("policy.yaml")
+
+
+@lru_cache(maxsize=1)
+def _orders() -> dict[str, dict[str, Any]]:
+    return {order["id"]: order for order in _load("orders.yaml")["orders"]}
+
+
+def _load(name: str) -> dict[str, Any]:
+    return yaml.safe_load((Path(__file__).parent / name).read_text(encoding="utf-8"))
+
+
+def order_number(text: str) -> str | None:
+    """The last order number in a text, as the shop writes it."""
+    found = [match.group(1) for match in _ORDER.finditer(text)] or [match.group(1) for match in _BARE.finditer(text)]
+    return f"ORD-{re.sub(r'[^0-9]', '', found[-1])}" if found else None
+
+
+def read(message: str, history: list[dict[str, str]]) -> dict[str, Any]:
+    """The text that triage sees, and the order that is talked about.
+
+    A dialogue's last message is often short ("yes, the blue one"): the customer's message before it comes along.
+    """
+    words = message.split()
+    text = " ".join(words if len(words) <= _MAX_WORDS else [*words[: _MAX_WORDS // 2], "...", *words[-_MAX_WORDS // 2 :]])
+    earlier = [turn["content"] for turn in history if turn["role"] == "user"]
+    if earlier and len(words) < 12:
+        text = " ".join([*earlier[-1].split()[-40:], text])
+    order = order_number(message) or next((n for turn in reversed(history) if (n := order_number(turn["content"]))), None)
+    return {"text": text, "order_id": order}
+
+
+def facts(intent: str, text: str, order_id: str | None, tier: str, channel: str) -> dict[str, Any]:
+    """Urgency, needed action and the approved sentences that fit, their slots filled."""
+    order = _orders().get(order_id or "")
+    urgency = "high" if _HIGH.search(text) else "low" if _LOW.search(text) or intent in _LOW_INTENTS else "normal"
+    action = _action(intent, text, order)
+    known = {"action": action, "tier": tier, "channel": channel, "urgency": urgency, "status": order["status"] if order else None}
+    entry = _policy()["intents"][intent]
+    fitting = [s for s in entry["sentences"] if _holds(s.get("when", {}), known) and (order or "{" not in s["text"])]
+    fitting = fitting or [s for s in entry["sentences"] if "{" not in s["text"]] or _policy()["common"]
+    tone = next(s["tone"] for s in _policy()["styles"] if s["tier"] == tier and s["channel"] == channel)
+    slots = _slots(order)
+    return {
+        "urgency": urgency,
+        "action": action,
+        "order_id": order_id,
+        "escalate": action == "escalate_to_human",
+        "tone": tone,
+        "candidates": {sentence["id"]: sentence["text"].format(**slots) for sentence in fitting},
+        "openers": [s["text"] for s in _policy()["common"] if s["tone"] == tone and _holds(s.get("when", {}), known)],
+        "channel": channel,
+    }
+
+
+def _action(intent: str, text: str, order: dict[str, Any] | None) -> str:
+    allowed = _policy()["intents"][intent]["actions"]
+    if intent != "out_of_scope" and _HUMAN.search(text):
+        return "escalate_to_human"
+    if order is None:
+        return "answer" if "answer" in allowed else allowed[0]
+    return next(action for action in allowed if action != "answer" or len(allowed) == 1)
+
+
+def _holds(when: dict[str, Any], known: dict[str, Any]) -> bool:
+    return all(known.get(key) in (value if isinstance(value, list) else [value]) for key, value in when.items())
+
+
+def _slots(order: dict[str, Any] | None) -> dict[str, str]:
+    if order is None:
+        return {}
+    return {
+        "order_id": order["id"],
+        "status": str(order["status"]).replace("_", " "),
+        "eta": str(order["eta"]),
+        "carrier": order["carrier"],
+        "amount": f"EUR {order['amount']:.2f}",
+        "items": ", ".join(order["items"]),
+    }
+
+
+def compose(sentence: str, facts: dict[str, Any]) -> str:
+    """The reply: an opener where the style has room for one, then the chosen sentence."""
+    body = facts["candidates"][sentence]
+    if facts["channel"] == "chat" or not facts["openers"]:
+        return body
+    return f"{facts['openers'][0]} {body}"
+
+
+def approved(subject: Any) -> bool:
+    """Check: the reply is made of approved sentences and of nothing else."""
+    facts = subject.steps["facts"]
+    rest = subject.output
+    for sentence in [*facts["openers"], *facts["candidates"].values()]:
+        rest = rest.replace(sentence, "")
+    return bool(subject.output.strip()) and not rest.strip()
+
+
+def handled(subject: Any) -> bool:
+    """Check: intent, action and order are all right, so that nobody has to step in."""
+    expect, found = subject.expect, subject.steps["facts"]
+    right = (subject.steps["triage"], found["action"], found["order_id"]) == (expect["intent"], expect["action"], expect["order_id"])
+    return right
