@@ -71,12 +71,12 @@ def observed(world: World, runs: int, looks: int, generator: np.random.Generator
 
 
 def outcome(differences: Floats, confidence: float = CONFIDENCE, alpha: float = ALPHA_FAIL) -> tuple[Masks, Masks]:
-    """Which runs pass and which fail, from differences (runs, gates, cases): the rules of ``harness.gate`` on arrays."""
+    """Which runs pass and which fail, from differences (runs, gates, cases): the rules of the gate on arrays."""
     found = paired_mean(differences)
     cleared = found.low(confidence) > -MARGIN
     below = found.high(confidence) < 0
     broken = ~cleared & below & (holm(found.p_below(0.0)) <= alpha)
-    return cleared.all(axis=-1), broken.any(axis=-1)
+    return np.all(cleared, axis=-1, keepdims=True)[..., 0], np.any(broken, axis=-1, keepdims=True)[..., 0]
 
 
 def play(world: World, runs: int, looks: Looks, generator: np.random.Generator) -> Shares:

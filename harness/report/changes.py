@@ -54,7 +54,8 @@ def _change(run: Run, app: str) -> AppChange:
     baseline = str(judged.get("baseline") or known.get("baseline") or "")
     candidate = str(judged.get("candidate") or known.get("candidate") or "")
     parts = _parts(known.get("digests"), known.get("baseline_digests"))
-    changes = plain_items(known.get("changes")) or _of_run(run, app)
+    listed = plain_items(known.get("changes")) or _of_run(run, app)
+    changes = tuple(line.removeprefix(f"{app}: ") for line in listed)
     if not changes:
         changes = tuple(f"{name} {digest(a, 8)} → {digest(b, 8)}" for name, a, b in parts if a and a != b)
     return AppChange(

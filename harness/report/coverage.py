@@ -32,11 +32,11 @@ def not_covered(run: Run, changes: list[AppChange]) -> list[str]:
 
 def _stages(run: Run) -> Iterator[str]:
     seen = {str(stage.get("name")): stage for stage in run.stages}
-    for name in dict.fromkeys([*seen, *KNOWN_STAGES]):
-        stage = seen.get(name)
-        if stage is None:
-            yield f"Stage {name} is not part of this run."
-        elif stage.get("status") != "ok":
+    absent = [name for name in KNOWN_STAGES if name not in seen]
+    if absent:
+        yield f"Stages that are not part of this run: {', '.join(absent)}."
+    for name, stage in seen.items():
+        if stage.get("status") != "ok":
             reason = stage.get("reason") or "no reason given"
             yield f"Stage {name} was {stage.get('status')}: {reason}."
 

@@ -101,10 +101,15 @@ def _gate(gate: Mapping[str, Any], unit: str) -> ET.Element:
     if decided == "not_applicable":
         _outcome(case, "skipped", "", reason)
     elif decided != "pass":
-        got = figures.estimate(gate, gate.get("estimate"), unit)
-        shown = f"{got} {figures.interval(gate, unit)}".strip()
-        _outcome(case, "failure", decided, f"{reason} (got {shown}, wanted {figures.bound(gate, unit)})")
+        _outcome(case, "failure", decided, reason + _numbers(gate, unit))
     return case
+
+
+def _numbers(gate: Mapping[str, Any], unit: str) -> str:
+    if gate.get("estimate") is None:
+        return ""
+    got = f"{figures.estimate(gate, gate['estimate'], unit)} {figures.interval(gate, unit)}".strip()
+    return f" (got {got}, wanted {figures.bound(gate, unit)})"
 
 
 def _testcase(classname: str, name: str, properties: Mapping[str, Any]) -> ET.Element:

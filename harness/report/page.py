@@ -28,11 +28,13 @@ WORDS = {
 }  # fmt: skip
 
 MEANINGS = {
-    "pass": "Every required gate passed. This may ship.",
+    "pass": "Every required gate that applies passed. This may ship.",
     "fail": "A required gate failed. This must not ship.",
     "inconclusive": "No required gate failed, but at least one could not be decided. Undecided blocks like a failure.",
     "error": "Signoff or something it depends on broke, so the run as a whole decides nothing.",
 }
+
+APPROVED = "A required gate could not be decided. A named person approved exactly these digests all the same."
 
 _SEVERITY = {"fail": 0, "inconclusive": 1, "pass": 2, "not_applicable": 3}
 
@@ -117,7 +119,8 @@ def _context(run: Run) -> dict[str, Any]:
         "manifest": run.manifest,
         "decided": decided,
         "word": WORDS.get(decided, decided),
-        "meaning": MEANINGS.get(decided, ""),
+        "meaning": APPROVED if run.verdict["approval"] else MEANINGS.get(decided, ""),
+        "approval": _approval(run.verdict["approval"]),
         "counts": _verdict_counts(rows),
         "changes": changes,
         "required": [row for row in rows if row.gate.get("required", True)],
@@ -184,6 +187,14 @@ def _identity(manifest: Mapping[str, Any]) -> list[tuple[str, list[tuple[str, st
         elif found not in (None, "", []):
             groups.append((label, [(label.lower(), _said(found))]))
     return [(label, pairs) for label, pairs in groups if pairs]
+
+
+def _approval(found: Any) -> list[tuple[str, str]]:
+    """Who approved what and until when; the digests it is bound to are those of this run and stand elsewhere."""
+    if not isinstance(found, Mapping):
+        return []
+    plain = {name: entry for name, entry in found.items() if entry and not isinstance(entry, Mapping)}
+    return [(str(k), ", ".join(map(str, v)) if isinstance(v, list) else _said(v)) for k, v in plain.items()]
 
 
 def _said(entry: Any) -> str:

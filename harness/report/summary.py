@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -33,9 +34,9 @@ def render_summary(
 def summary(run: Run) -> str:
     """``summary.md`` of a run that has been read."""
     decided = str(run.verdict.get("verdict") or "error")
-    word = WORDS.get(decided, decided).lower()
+    word = WORDS.get(decided, decided).lower() + (", approved" if run.verdict["approval"] else "")
     blocks = [
-        f"## {ICONS.get(decided, '⚠️')} Signoff: {prose(word, 20)}",
+        f"## {ICONS.get(decided, '⚠️')} Signoff: {prose(word, 40)}",
         f"{_facts(run)}  \n{_changed(run)}",
         "\n".join(f"{n}. {prose(reason, 300)}" for n, reason in enumerate(_reasons(run), start=1)),
         _worst(run),
@@ -52,13 +53,13 @@ def prose(text: str, limit: int) -> str:
 
 
 def _facts(run: Run) -> str:
-    required = [g for g in run.gates if g.get("required", True)]
-    passed = sum(g.get("verdict") == "pass" for g in required)
+    counts = Counter(str(gate["verdict"]) for gate in run.gates if gate["required"])
+    gates = ", ".join(f"{counts[kind]} {word.lower()}" for kind, word in WORDS.items() if counts[kind])
     calls, cached = run.verdict.get("model_calls"), run.verdict.get("cached_calls")
     return " · ".join(
         part
         for part in (
-            f"{passed} of {figures.plural(len(required), 'required gate')} passed",
+            f"required gates: {gates or 'none'}",
             prose(f"profile {run.verdict.get('profile') or run.manifest.get('profile') or 'unknown'}", 40),
             f"{figures.count(calls)} model calls, {figures.count(cached)} from cache",
             figures.seconds(run.verdict.get("wall_s")),

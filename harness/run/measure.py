@@ -126,7 +126,7 @@ class _Stage:
                     if self.gateway.url and not self.report.broken:
                         await self._parity(session, prepared, caller, http)
         self.report.model_calls = caller.misses + http.calls
-        self.report.cached_calls = caller.hits
+        self.report.cached_calls = caller.hits + http.hits
         self.report.served = {name: sorted(found) for name, found in http.served.items()}
 
     def _arms(self, name: str, caller: CachingCaller, http: HttpRunner) -> list[Arm]:

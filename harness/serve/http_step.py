@@ -33,6 +33,7 @@ class HttpRunner:
         self._paths: dict[str, Any] = {}
         self.served: dict[str, set[str]] = {}
         self.calls = 0
+        self.hits = 0
 
     async def run(self, step: HttpStep, context: Mapping[str, Any], repeat: int) -> tuple[Any, bool]:
         """The value that the service gave, and whether it came from the cache.
@@ -43,8 +44,9 @@ class HttpRunner:
         url = self._fill(step.url, context)
         window = int(time.time() // step.cache_s) if step.cache_s else 0
         key = digest_of({"http": target_digest(step), "url": url, "body": body, "repeat": repeat, "window": window})
-        kept = self._cache.get_many([key]) if self._cache and step.cache_s else {}
+        kept = self._cache.get_many([key]) if self._cache is not None and step.cache_s else {}
         if key in kept:
+            self.hits += 1
             return orjson.loads(kept[key]), True
         self.calls += 1
         try:
@@ -55,7 +57,7 @@ class HttpRunner:
         except TimeoutError as error:
             message = f"{step.method} {url}: no answer within {step.timeout_s:g} s"
             raise StepError(message, transient=True) from error
-        if self._cache and step.cache_s:
+        if self._cache is not None and step.cache_s:
             self._cache.put_many({key: orjson.dumps(value)})
         return value, False
 

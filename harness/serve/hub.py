@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
+from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -84,6 +85,7 @@ def _require_local(model: Model) -> None:
         raise UsageError(message) from error
 
 
+@lru_cache(maxsize=64)
 def cache_identity(model: Model) -> dict[str, str]:
     """What the generation cache must know of the engine, found without loading it (or torch)."""
     if not model.pinned:

@@ -54,7 +54,11 @@ class LocalServer:
     def __init__(
         self, target: str, args: Mapping[str, Any] | None = None, *, log: Path, start_timeout_s: float = 180.0
     ) -> None:
-        self._order = {"target": target, "args": dict(args or {}), "path": [str(entry) for entry in sys.path]}
+        self._order: dict[str, Any] = {
+            "target": target,
+            "args": dict(args or {}),
+            "path": [str(entry) for entry in sys.path],
+        }
         self._log, self._timeout = log, start_timeout_s
         self._child: subprocess.Popen[bytes] | None = None
         self.port = 0
@@ -120,7 +124,7 @@ class LocalServer:
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 pass_fds=(tell,),
-                env={**os.environ, "PYTHONPATH": os.pathsep.join(self._order["path"])},
+                env=self._environment(),
             )
         assert self._child.stdin is not None
         try:
@@ -129,6 +133,11 @@ class LocalServer:
         except BrokenPipeError:
             self._child.wait()
             self.check()
+
+    def _environment(self) -> dict[str, str]:
+        # Set here, because the target may import torch before anything of ours could say that idle threads sleep.
+        calm = {"OMP_WAIT_POLICY": "PASSIVE", "TOKENIZERS_PARALLELISM": "false"}
+        return {**calm, **os.environ, "PYTHONPATH": os.pathsep.join(self._order["path"])}
 
     def _wait_for_port(self, told: int, deadline: float) -> int:
         ready, _, _ = select.select([told], [], [], max(0.0, deadline - time.monotonic()))

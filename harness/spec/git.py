@@ -12,6 +12,8 @@ from harness.errors import Problem, UsageError
 from harness.spec.prompts import load_prompt
 
 APP_PATHS = ("suites", "prompts", "models")
+# Approving a run must not choose another baseline, to which the approval would not be bound.
+_APPROVALS = "suites/approvals.jsonl"
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,9 +55,9 @@ def find_baseline(root: Path, ref: str | None = None) -> Revision:
             raise _unknown(root, ref)
         return Revision(ref, _merge_base(root, commit, ref), f"merge base with {ref}")
     main = _default_branch(root)
-    if main and (tip := git(root, "rev-parse", f"{main}^{{commit}}", check=False)) and tip != head:
+    if main and (tip := git(root, "rev-parse", f"{main}^{{commit}}", check=False)) and (tip != head or _beside(root, main)):
         return Revision(main, _merge_base(root, tip, main), f"merge base with {main}")
-    if git(root, "status", "--porcelain", "--", *APP_PATHS):
+    if git(root, "status", "--porcelain", "--", *APP_PATHS, f":(exclude){_APPROVALS}"):
         return Revision("HEAD", head, "edited files on the default branch: compared with HEAD")
     parent = git(root, "rev-parse", "--verify", "--quiet", "HEAD^1^{commit}", check=False)
     if parent is None and _shallow(root):
@@ -86,6 +88,13 @@ def _shallow(root: Path) -> bool:
 def _default_branch(root: Path) -> str | None:
     names = ["origin/HEAD", "origin/main", "origin/master", "main", "master"]
     return next((name for name in names if git(root, "rev-parse", "--verify", "--quiet", name, check=False)), None)
+
+
+def _beside(root: Path, main: str) -> bool:
+    """Whether a branch is checked out that is not the default one; on a bare commit nobody can say."""
+    branch = git(root, "symbolic-ref", "--quiet", "--short", "HEAD", check=False)
+    target = git(root, "rev-parse", "--abbrev-ref", main, check=False) or main
+    return branch is not None and branch != target.removeprefix("origin/")
 
 
 def extract(root: Path, commit: str, into: Path) -> Path:

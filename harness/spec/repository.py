@@ -202,7 +202,13 @@ def _load_suite(folder: Path, app: AppFiles | None, state: _Loading) -> SuiteFil
         return None
     state.problems += _cross(suite, gates, app, files, folder, state)
     content = [digest_bytes(path.read_bytes().replace(b"\r\n", b"\n")) for path in _yardstick(folder)]
-    return SuiteFiles(suite, gates.gates, tuple(files), digest_of(content))
+    return SuiteFiles(suite, _with_steps(gates.gates, suite), tuple(files), digest_of(content))
+
+
+def _with_steps(gates: Sequence[Gate], suite: Suite) -> tuple[Gate, ...]:
+    # A metric belongs to one check, which says whose output it looks at: a gate need not say it again.
+    steps = {item.id: item.step for item in (*suite.checks, *suite.properties)}
+    return tuple(gate.model_copy(update={"step": gate.step or steps.get(gate.metric.split(".")[0], "")}) for gate in gates)
 
 
 def _yardstick(folder: Path) -> Sequence[Path]:

@@ -22,6 +22,8 @@ _MIGRATIONS = (
        (key TEXT PRIMARY KEY, value BLOB NOT NULL, created REAL NOT NULL) WITHOUT ROWID""",
     "ALTER TABLE entries ADD COLUMN size INTEGER GENERATED ALWAYS AS (length(value)) VIRTUAL",
 )
+# OR IGNORE would also drop a row whose value is NULL, silently.
+_INSERT = "INSERT INTO entries (key, value, created) VALUES (?, ?, ?) ON CONFLICT (key) DO NOTHING"
 _CHUNK = 500
 _BUSY_SECONDS = 30
 _DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
@@ -59,7 +61,7 @@ class KeyValueCache:
 
         def work(db: sqlite3.Connection) -> None:
             with db:
-                db.executemany("INSERT OR IGNORE INTO entries (key, value, created) VALUES (?, ?, ?)", rows)
+                db.executemany(_INSERT, rows)
 
         self._attempt(work)
 

@@ -9,8 +9,8 @@ from typing import Any
 
 import yaml
 
-_ORDER = re.compile(r"(?:\bord(?:er)?\b[\s:#-]*(?:number|no\.?|nr\.?|num)?[\s:#-]*|#\s*|\bORD)(\d{2}[\s.-]?\d{3})\b", re.IGNORECASE)
-_BARE = re.compile(r"(?<![\d.,])(4[7-9]\d{3}|5\d{4})(?![\d.,]*\d)")
+_ORDER = re.compile(r"(?:\bord(?:er)?\b[\s.:#-]*(?:number|no\.?|nr\.?|num)?[\s:#-]*|#\s*|\bORD)(\d{2}[\s.-]?\d{3})\b", re.IGNORECASE)
+_BARE = re.compile(r"(?<![\d.,])(4[4-9]\d{3})(?![\d.,]*\d)")
 _MAX_WORDS = 90
 _HIGH = re.compile(
     r"\b(urgent\w*|asap|immediately|right away|at once|today|tonight|tomorrow|emergency|lawyer|court|fraud\w*|stolen|hacked|"
@@ -68,14 +68,15 @@ def facts(intent: str, text: str, order_id: str | None, tier: str, channel: str)
     action = _action(intent, text, order)
     known = {"action": action, "tier": tier, "channel": channel, "urgency": urgency, "status": order["status"] if order else None}
     entry = _policy()["intents"][intent]
-    fitting = [s for s in entry["sentences"] if _holds(s.get("when", {}), known) and (order or "{" not in s["text"])]
-    fitting = fitting or [s for s in entry["sentences"] if "{" not in s["text"]] or _policy()["common"]
+    own = [s for s in entry["sentences"] if not s.get("extra")]
+    fitting = [s for s in own if _holds(s.get("when", {}), known) and (order or "{" not in s["text"])]
+    fitting = fitting or [s for s in own if "{" not in s["text"]] or _policy()["common"]
     tone = next(s["tone"] for s in _policy()["styles"] if s["tier"] == tier and s["channel"] == channel)
     slots = _slots(order)
     return {
         "urgency": urgency,
         "action": action,
-        "order_id": order_id,
+        "order_id": None if intent == "out_of_scope" else order_id,
         "escalate": action == "escalate_to_human",
         "tone": tone,
         "candidates": {sentence["id"]: sentence["text"].format(**slots) for sentence in fitting},
@@ -90,7 +91,7 @@ def _action(intent: str, text: str, order: dict[str, Any] | None) -> str:
         return "escalate_to_human"
     if order is None:
         return "answer" if "answer" in allowed else allowed[0]
-    return next(action for action in allowed if action != "answer" or len(allowed) == 1)
+    return next((action for action in allowed if action in ("start_return", "lookup_order")), allowed[0])
 
 
 def _holds(when: dict[str, Any], known: dict[str, Any]) -> bool:
@@ -125,6 +126,11 @@ def approved(subject: Any) -> bool:
     for sentence in [*facts["openers"], *facts["candidates"].values()]:
         rest = rest.replace(sentence, "")
     return bool(subject.output.strip()) and not rest.strip()
+
+
+def order_right(subject: Any) -> bool:
+    """Check: the order that is talked about was found, or none where none is."""
+    return subject.steps["facts"]["order_id"] == subject.inputs.get("_order", subject.expect)
 
 
 def handled(subject: Any) -> bool:

@@ -1,9 +1,10 @@
 """Fixtures of the gate's tests."""
 
 import pytest
-from .builders import CHANGED
 
 from harness.gate import decide
+
+from .builders import CHANGED
 
 
 @pytest.fixture

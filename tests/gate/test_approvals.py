@@ -2,10 +2,11 @@ import json
 from datetime import date
 
 import pytest
-from .builders import gate, rows
 
 from harness.errors import SignoffError, UsageError
 from harness.gate import apply_approval, approve, read_approvals
+
+from .builders import gate, rows
 
 TODAY, LATER = date(2026, 3, 1), date(2026, 3, 31)
 YARDSTICK = {"suites/support": "d" * 64}

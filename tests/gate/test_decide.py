@@ -1,9 +1,10 @@
 import orjson
 import pytest
-from .builders import CHANGED, NEW, SAME, gate, rows
 
 from harness.errors import SignoffError
 from harness.gate import Options, StageResult, decide
+
+from .builders import CHANGED, NEW, SAME, gate, rows
 
 GOOD, BAD = [1] * 100, [0] * 30 + [1] * 70
 
@@ -94,13 +95,13 @@ def test_a_paired_quantile_gate_sees_a_slower_candidate(decided):
 def test_without_two_arms_only_absolute_gates_decide(decided, apps, reason):
     """A paired gate is not applicable when nothing changed or nothing is there to compare with."""
     verdict = decided(rows(GOOD), gate(), gate(id="level", rule="at_least", threshold=0.9), apps=apps)
-    assert [(g.verdict, g.reason) for g in verdict.gates][0] == ("not_applicable", reason)
+    assert (verdict.gates[0].verdict, verdict.gates[0].reason) == ("not_applicable", reason)
     assert verdict.gates[1].verdict == verdict.verdict == "pass"
 
 
 def test_the_one_measured_arm_may_be_called_baseline(decided):
     """With equal digests rows of the baseline are the candidate's."""
-    measured = [row for row in rows([], GOOD)]
+    measured = list(rows([], GOOD))
     assert decided(measured, gate(rule="at_least", threshold=0.9), apps=SAME).verdict == "pass"
 
 

@@ -1,9 +1,10 @@
 import numpy as np
 import pytest
-from .builders import gate, rows
 
 from harness.gate import Options, needs_another_look
 from harness.stats import Looks
+
+from .builders import gate, rows
 
 NOISY = [[1, 1, 0] if index % 2 else [1, 0, 1] for index in range(60)]
 OTHER = [[1, 1, 0] if index % 3 else [1, 1, 1] for index in range(60)]

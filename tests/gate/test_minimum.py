@@ -1,7 +1,8 @@
 import pytest
-from .builders import NEW, gate, rows
 
 from harness.gate import NEVER, minimum_cases
+
+from .builders import NEW, gate, rows
 
 LEVELS = [
     gate(rule="at_least", threshold=0.9),

@@ -1,4 +1,5 @@
 import pytest
+
 from .builders import NEW, gate, rows
 
 GOOD = [1] * 100

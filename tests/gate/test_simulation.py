@@ -3,10 +3,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from .builders import CHANGED, gate, rows
 
 from harness.gate import decide
 from harness.stats import Looks
+
+from .builders import CHANGED, gate, rows
 
 SOURCE = Path(__file__).parents[2] / "benchmarks" / "gate_simulation.py"
 

@@ -208,7 +208,8 @@ def _cases() -> Iterator[tuple[Measurement, dict[str, Any]] | Measurement]:
         tail = chance.sample(TAILS, 2)
         text = (ARTICLE if n % 7 == 0 else "") + ask.format(n=n)
         good = f"Hello,\n\n{answer.format(n=n)}. {tail[0]} {tail[1]}\n\nKind regards\nThe shop"
-        bad = f"Hello,\n\nThank you for your message about order 4{n:03d}. Our team looks into it. {tail[1]}\n\nKind regards\nThe shop"
+        vague = f"Thank you for your message about order 4{n:03d}. Our team looks into it."
+        bad = f"Hello,\n\n{vague} {tail[1]}\n\nKind regards\nThe shop"
         triage = {"intent": topic, "urgency": "high" if topic == "complaint" else "normal", "action": "refund"}
         for variant in ("baseline", "candidate"):
             lost = (falls and variant == "candidate") or (rises and variant == "baseline")

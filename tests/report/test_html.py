@@ -176,3 +176,21 @@ def test_reports_are_all_written_or_none(make_folder: Callable[..., Folder], mon
     files = {path.name: path.read_bytes() for path in folder.path.iterdir() if path.is_file()}
     assert before == {name: files[name] for name in before}
     assert {*before, "run.json", "verdict.json"} == set(files)
+
+
+def test_an_approval_is_said_with_its_name_and_its_end(make_folder: Callable[..., Folder]) -> None:
+    """An approved inconclusive run is called approved, by whom and until when, and stays inconclusive."""
+    folder = make_folder("inconclusive", cases=False)
+    folder.verdict["approval"] = {"name": "Ada Example", "expires": "2026-10-01", "gates": ["support/handled"]}
+    _, page = parsed(folder)
+    head = page.words[: page.words.index("What changed")]
+    assert "Inconclusiveapproved" in head
+    assert all(text in head for text in ("Ada Example", "2026-10-01", "support/handled"))
+    assert "blocks like a failure" not in head
+
+
+def test_stages_that_are_absent_are_named(make_folder: Callable[..., Folder]) -> None:
+    """A stage that the run does not know at all is listed as not part of it."""
+    folder = make_folder("pass", cases=False)
+    folder.manifest["stages"] = folder.manifest["stages"][:1]
+    assert "Stages that are not part of this run: load, safety." in parsed(folder)[1].words

@@ -71,3 +71,10 @@ def test_unpinned_apps_are_marked(make_folder: Callable[..., Folder]) -> None:
     folder = make_folder("pass", cases=False)
     folder.manifest["apps"]["support"]["pinned"] = False
     assert "(unpinned)" in render_summary(folder.path, folder.manifest, folder.verdict)
+
+
+def test_gates_that_do_not_apply_are_not_counted_as_passed(make_folder: Callable[..., Folder]) -> None:
+    """The counts of required gates tell passed ones from those that did not apply."""
+    folder = make_folder("pass", cases=False)
+    folder.verdict["gates"][0]["verdict"] = "not_applicable"
+    assert "required gates: 7 pass, 1 not applicable" in render_summary(folder.path, folder.manifest, folder.verdict)

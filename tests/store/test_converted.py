@@ -158,7 +158,11 @@ def test_a_killed_build_is_begun_anew(tmp_path: Path) -> None:
     assert not (tmp_path / "built/key").exists() and list(tmp_path.rglob("half.bin"))
     builder = Builder()
     folder = convert_once("key", tmp_path, builder)
-    assert builder.calls == 1 and sorted(path.name for path in folder.iterdir()) == ["a.bin", "signoff-manifest.json", "sub"]
+    assert builder.calls == 1 and sorted(path.name for path in folder.iterdir()) == [
+        "a.bin",
+        "signoff-manifest.json",
+        "sub",
+    ]
     assert [path.name for path in (tmp_path / "built").iterdir()] == ["key"]
 
 
@@ -171,6 +175,16 @@ def test_a_full_disk_is_named_and_left_clean(small_disk: Path) -> None:
     with pytest.raises(UsageError, match=r"no space left while writing .*built/key.*SIGNOFF_CACHE"):
         convert_once("key", small_disk, build)
     assert list((small_disk / "built").iterdir()) == []
+
+
+def test_a_cache_that_may_only_be_read_serves(small_disk: Path, frozen: Callable[[], None]) -> None:
+    """From a read-only cache a built folder is served, also when its times changed; another is a UsageError."""
+    folder = convert_once("key", small_disk, Builder())
+    os.utime(folder / "a.bin", (1, 1))
+    frozen()
+    assert convert_once("key", small_disk, Builder()) == folder
+    with pytest.raises(UsageError, match="Read-only"):
+        convert_once("other", small_disk, Builder())
 
 
 def test_a_full_disk_told_in_words_is_understood(tmp_path: Path) -> None:

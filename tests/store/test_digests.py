@@ -15,7 +15,13 @@ from hypothesis import strategies as st
 from harness.store import canonical, digest_bytes, digest_file, digest_of, lf_text, seed_for, short
 
 TEXT = st.text(st.characters(exclude_categories=("Cs",)), max_size=8)
-LEAVES = st.none() | st.booleans() | st.integers(-(2**63), 2**64 - 1) | st.floats(allow_nan=False, allow_infinity=False) | TEXT
+LEAVES = (
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**63), 2**64 - 1)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | TEXT
+)
 VALUES = st.recursive(LEAVES, lambda inner: st.lists(inner, max_size=4) | st.dictionaries(TEXT, inner, max_size=4))
 
 
@@ -47,7 +53,7 @@ def test_different_values_differ(one: Any, other: Any) -> None:
 
 
 def test_the_form_is_pinned() -> None:
-    """The canonical bytes are compact JSON in UTF-8 with sorted keys: a change would make every recorded digest stale."""
+    """The canonical bytes are compact JSON in UTF-8 with sorted keys: a change makes every recorded digest stale."""
     value = {"b": [1, 1.5, True, None], "a": "é\n", "ä": {}}
     assert canonical(value) == '{"a":"é\\n","b":[1,1.5,true,null],"ä":{}}'.encode()
     assert digest_of({}) == hashlib.sha256(b"{}").hexdigest()
@@ -60,7 +66,18 @@ class Holder:
 
 @pytest.mark.parametrize(
     "value",
-    [float("nan"), float("inf"), {"a": [float("-inf")]}, ({"x": float("nan")},), {1: "x"}, {"a": {None: 1}}, 2**64, {1, 2}, Holder(1.0), "\ud800"],
+    [
+        float("nan"),
+        float("inf"),
+        {"a": [float("-inf")]},
+        ({"x": float("nan")},),
+        {1: "x"},
+        {"a": {None: 1}},
+        2**64,
+        {1, 2},
+        Holder(1.0),
+        "\ud800",
+    ],
     ids=repr,
 )
 def test_what_json_blurs_is_refused(value: Any) -> None:
@@ -85,7 +102,12 @@ def test_file_digest_is_that_of_its_bytes(tmp_path: Path) -> None:
 def test_seeds_are_31_bits_and_depend_on_every_part() -> None:
     """A seed fits 31 bits, is the same again, and changes with app seed, case, step and repeat."""
     base = seed_for(1, "c1", "reply", 0)
-    others = {seed_for(2, "c1", "reply", 0), seed_for(1, "c2", "reply", 0), seed_for(1, "c1", "edit", 0), seed_for(1, "c1", "reply", 1)}
+    others = {
+        seed_for(2, "c1", "reply", 0),
+        seed_for(1, "c2", "reply", 0),
+        seed_for(1, "c1", "edit", 0),
+        seed_for(1, "c1", "reply", 1),
+    }
     assert base == seed_for(1, "c1", "reply", 0)
     assert len(others | {base}) == 5
     seeds = [seed_for(7, f"c{n}", "s", 0) for n in range(2000)]

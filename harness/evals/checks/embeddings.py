@@ -39,7 +39,8 @@ class StaticEmbedding:
 
         # The tokenizer takes no lone surrogates, which a broken stream can leave in an output.
         clean = text.encode("utf-8", "replace").decode()
-        tokens = [token for token in self._tokenizer.encode(clean, add_special_tokens=False).ids if token < len(self._vectors)]
+        found = self._tokenizer.encode(clean, add_special_tokens=False).ids
+        tokens = [token for token in found if token < len(self._vectors)]
         if not tokens:
             return None
         mean = self._vectors[tokens].mean(axis=0, dtype=np.float64)

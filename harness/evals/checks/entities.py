@@ -19,9 +19,9 @@ _NUMBER = regex.compile(r"\d+(?:[.,]\d+)*")
 _BEGINS = regex.compile(r"(?:^|[.!?:;…\n]['\"”’)\]]*\s*|[\"“‘«(\[]\s*|^\s*[-*•]\s+)\Z", flags=regex.MULTILINE)
 _PRONOUN = {"i", "i'm", "i've", "i'd", "i'll"}
 _SPELLED = (
-    "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen "
-    "eighteen nineteen twenty"
-).split()
+    "zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve",
+    "thirteen", "fourteen", "fifteen", "sixteen", "seventeen", "eighteen", "nineteen", "twenty",
+)  # fmt: skip
 _AS_DIGITS = {word: str(number) for number, word in enumerate(_SPELLED)}
 
 
@@ -31,7 +31,7 @@ def _word(token: str) -> str:
 
 def _number(token: str) -> str:
     """Grouped thousands and trailing zeros gone: 1,200 is 1200, 3.50 is 3.5."""
-    plain = regex.sub(r"(?<=\d),(?=\d{3}(?!\d))", "", token)
+    plain: str = regex.sub(r"(?<=\d),(?=\d{3}(?!\d))", "", token)
     return plain.rstrip("0").rstrip(".") if "." in plain and plain.count(".") == 1 else plain
 
 

@@ -74,7 +74,7 @@ def kind(value: Any) -> str:
     return names.get(type(value), type(value).__name__)
 
 
-class NotJson(ValueError):
+class NotJson(ValueError):  # noqa: N818 - a finding about the output, no error of ours
     """The output is not JSON; the message says where."""
 
 

@@ -14,9 +14,7 @@ from harness.evals.checks.subject import Run, Score, Subject, Unscored, shown, v
 
 
 @check("label_match", expects=True)
-def label_match(
-    *, labels: Texts | None = None, field: JsonPath | None = None, ignore_case: bool = True
-) -> Run:
+def label_match(*, labels: Texts | None = None, field: JsonPath | None = None, ignore_case: bool = True) -> Run:
     """The output is the expected label; blanks around it do not count.
 
     ``field`` is the JSONPath of the label in a JSON output. With ``labels``, an output that is none of them gives 0

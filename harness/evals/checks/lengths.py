@@ -36,6 +36,8 @@ def length(*, unit: Unit = "chars", minimum: Count = 1, maximum: Count | None = 
         raise ValueError(message)
 
     def run(subject: Subject) -> Score:
+        if minimum and not subject.output.strip():
+            return Score(0.0, "the output is empty")
         count = length_of(subject.output, unit)
         if count < minimum:
             return Score(0.0, f"{count} {unit}, at least {minimum} wanted")

@@ -7,7 +7,12 @@ import unicodedata
 import regex
 
 from harness.evals.checks.expectations import (
-    NotJson, expected, expected_text, expected_texts, json_equal, json_value,
+    NotJson,
+    expected,
+    expected_text,
+    expected_texts,
+    json_equal,
+    json_value,
 )
 from harness.evals.checks.registry import check
 from harness.evals.checks.setting_types import Texts

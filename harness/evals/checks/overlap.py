@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from functools import cache
 from typing import Any, Literal
 
@@ -12,6 +13,7 @@ from harness.evals.checks.subject import Score, Subject, Unscored, shown
 Variant = Literal["rouge1", "rouge2", "rougeL"]
 Measure = Literal["f1", "precision", "recall"]
 
+_WORD = re.compile(r"[a-z0-9]+")
 _FIELD = {"f1": "fmeasure", "precision": "precision", "recall": "recall"}
 # The longest common subsequence fills a table in Python; beyond this it takes seconds.
 _MOST_CELLS = 4_000_000
@@ -35,11 +37,12 @@ def rouge(*, variant: Variant = "rouge1", measure: Measure = "f1", stemmer: bool
 
     def run(subject: Subject) -> Score:
         texts, output = references(subject), subject.output
+        length = len(_words(output))
         for text in texts:
             if len(_words(text)) < smallest:
                 raise Unscored(f"the reference {shown(text)} has fewer than {smallest} words of a-z and 0-9")
-            if variant == "rougeL" and len(_words(text)) * len(_words(output)) > _MOST_CELLS:
-                raise Unscored(f"output and reference are too long for rougeL ({len(_words(output))} words)")
+            if variant == "rougeL" and len(_words(text)) * length > _MOST_CELLS:
+                raise Unscored(f"output and reference are too long for rougeL ({length} words)")
         scorer = _scorer(variant, stemmer)
         return Score(max(float(getattr(scorer.score(text, output)[variant], _FIELD[measure])) for text in texts))
 
@@ -47,5 +50,4 @@ def rouge(*, variant: Variant = "rouge1", measure: Measure = "f1", stemmer: bool
 
 
 def _words(text: str) -> list[str]:
-    kept = "".join(letter if letter.isascii() and letter.isalnum() else " " for letter in text.lower())
-    return kept.split()
+    return _WORD.findall(text.lower())

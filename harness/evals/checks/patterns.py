@@ -47,7 +47,7 @@ def regex_check(
     flags: Flags = "",
     full: bool = False,
     negate: bool = False,
-    allow_empty: bool = False,
+    allow_empty: bool = False,  # noqa: ARG001 - read by the guard around every check
     timeout_ms: Milliseconds = 250,
 ) -> Run:
     r"""The pattern occurs in the output.

@@ -28,9 +28,7 @@ def _plain(text: str) -> str:
 
 
 @check("refusal", better="lower", when_empty="unscored")
-def refusal(
-    *, phrases: Texts | None = None, replace: bool = False, within: Annotated[int, Field(ge=1)] = 300
-) -> Run:
+def refusal(*, phrases: Texts | None = None, replace: bool = False, within: Annotated[int, Field(ge=1)] = 300) -> Run:
     """1 when the output refuses: one of the usual English phrases stands in its first ``within`` characters.
 
     ``phrases`` are added, or with ``replace`` stand alone. A list of phrases knows no meaning: a polite answer that

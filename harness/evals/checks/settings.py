@@ -7,7 +7,7 @@ import inspect
 from collections.abc import Callable, Mapping
 from typing import Any, get_type_hints
 
-from pydantic import BaseModel, ConfigDict, ValidationError, create_model
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 
 from harness.errors import UsageError
 from harness.evals.checks.subject import shown
@@ -25,9 +25,9 @@ def settings_model(name: str, factory: Callable[..., Any]) -> type[BaseModel]:
             raise TypeError(message)
         if argument.name != INJECTED:
             default = ... if argument.default is argument.empty else argument.default
-            fields[argument.name] = (hints[argument.name], default)
-    # Settings may be called "schema" or "copy"; the model only validates, nobody reads its attributes by name.
-    config = ConfigDict(extra="forbid", strict=True, protected_namespaces=(), validate_default=False)
+            # By alias, because a setting may be called "schema" or "copy", as methods of a model are.
+            fields[f"setting_{argument.name}"] = (hints[argument.name], Field(default, alias=argument.name))
+    config = ConfigDict(extra="forbid", strict=True)
     model: type[BaseModel] = create_model(f"{name} settings", __config__=config, **fields)
     return model
 
@@ -39,7 +39,7 @@ def read_settings(name: str, model: type[BaseModel], settings: Mapping[str, Any]
     except ValidationError as error:
         problems = [_wording(model, problem) for problem in error.errors(include_url=False)]
         raise wrong_settings(name, *problems) from error
-    return {key: getattr(valid, key) for key in model.model_fields}
+    return {str(field.alias): getattr(valid, name) for name, field in model.model_fields.items()}
 
 
 def wrong_settings(name: str, *problems: str) -> UsageError:
@@ -49,7 +49,7 @@ def wrong_settings(name: str, *problems: str) -> UsageError:
 
 def _wording(model: type[BaseModel], problem: Mapping[str, Any]) -> str:
     key = ".".join(str(part) for part in problem["loc"])
-    allowed = list(model.model_fields)
+    allowed = [str(field.alias) for field in model.model_fields.values()]
     if problem["type"] == "extra_forbidden":
         near = difflib.get_close_matches(key, allowed, n=1)
         hint = f" (did you mean {near[0]!r}?)" if near else ""

@@ -57,7 +57,7 @@ def no_urls_outside(*, allow: list[str] | None = None, subdomains: bool = True) 
     hosts = tuple(host.strip().lower().rstrip(".") for host in allow or ())
     for host in hosts:
         if not host or host_of("//" + host) != host:
-            message = f"setting 'allow' = {shown(host)}: give host names such as 'shop.example', no scheme, port or path"
+            message = f"setting 'allow' = {shown(host)}: give hosts such as 'shop.example', no scheme, port or path"
             raise ValueError(message)
 
     def allowed(link: str) -> bool:
