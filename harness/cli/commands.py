@@ -77,7 +77,9 @@ def print_verdict(verdict: dict[str, Any]) -> None:
         mark = _MARKS[gate["verdict"]] + ("" if gate["required"] else " (advisory)")
         print(f"{mark:<24} {gate['app']}/{gate['id']}: {gate['reason']}")
     print()
-    print(f"{_MARKS[verdict['verdict']]}  {verdict['model_calls']} model calls, {verdict['cached_calls']} cached, {verdict['wall_s']:.1f} s")
+    print(
+        f"{_MARKS[verdict['verdict']]}  {verdict['model_calls']} model calls, {verdict['cached_calls']} cached, {verdict['wall_s']:.1f} s"
+    )
     for reason in verdict["reasons"][:3]:
         print(f"  - {reason}")
     print(f"next: {verdict['next_action']}")

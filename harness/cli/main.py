@@ -43,7 +43,9 @@ def parser() -> argparse.ArgumentParser:
     _choose(check)
     gate = _command(sub, "gate", "measure what the change affects, decide, write the report")
     _choose(gate)
-    gate.add_argument("--profile", choices=("pr", "nightly", "release"), default="pr", help="which gates apply (default: pr)")
+    gate.add_argument(
+        "--profile", choices=("pr", "nightly", "release"), default="pr", help="which gates apply (default: pr)"
+    )
     evaluate = _command(sub, "eval", "measure one app without deciding anything")
     evaluate.add_argument("--app", required=True, help="the app")
     evaluate.add_argument("--variant", choices=("candidate", "baseline"), default="candidate")
@@ -64,7 +66,9 @@ def parser() -> argparse.ArgumentParser:
     return top
 
 
-def _command(sub: argparse._SubParsersAction[argparse.ArgumentParser], name: str, help_text: str) -> argparse.ArgumentParser:
+def _command(
+    sub: argparse._SubParsersAction[_Parser], name: str, help_text: str
+) -> argparse.ArgumentParser:
     command = sub.add_parser(
         name,
         help=help_text,
@@ -80,7 +84,9 @@ def _command(sub: argparse._SubParsersAction[argparse.ArgumentParser], name: str
 
 def _choose(command: argparse.ArgumentParser) -> None:
     command.add_argument("--app", action="append", default=[], help="an app; may be given several times (default: all)")
-    command.add_argument("--baseline", metavar="REF", help="a branch, tag or commit, or 'release' (default: the merge base)")
+    command.add_argument(
+        "--baseline", metavar="REF", help="a branch, tag or commit, or 'release' (default: the merge base)"
+    )
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -69,7 +69,10 @@ BUILT_IN: dict[str, Rewriting] = {"whitespace": whitespace, "letter_case": lette
 
 
 def rewriting(name: str, folder: Path) -> Rewriting:
-    """A built-in rewriting, or ``file.py:function`` of the suite folder that takes the text and gives a strategy."""
+    """A built-in rewriting, or ``file.py:function`` of the suite folder that takes the text and gives a strategy.
+
+    Raises UsageError when it is neither, when the file does not import, and when it lacks the function.
+    """
     if name in BUILT_IN:
         return BUILT_IN[name]
     file, _, function = name.partition(":")
@@ -79,8 +82,12 @@ def rewriting(name: str, folder: Path) -> Rewriting:
         message = f"transform {name!r} is neither file.py:function nor one of {', '.join(BUILT_IN)}"
         raise UsageError(message)
     module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    found: Rewriting = getattr(module, function)
+    try:
+        spec.loader.exec_module(module)
+        found: Rewriting = getattr(module, function)
+    except (Exception, SystemExit) as error:
+        message = f"transform {name!r} cannot be loaded ({type(error).__name__}: {error})"
+        raise UsageError(message) from error
     return found
 
 

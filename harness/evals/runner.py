@@ -13,7 +13,7 @@ from harness.errors import SignoffError
 from harness.evals.progress import Progress
 from harness.evals.scoring import Scorer
 from harness.serve.chain import Call, Chain, ChainResult
-from harness.spec.measurement import Measurement, Variant, encode
+from harness.spec.measurement import Measurement, Variant, dump_line, encode
 from harness.spec.repository import AppFiles
 from harness.spec.suites import Case
 from harness.store import digest_bytes
@@ -131,7 +131,7 @@ def _output_row(case: Case, arm: Arm, repeat: int, result: ChainResult, digest: 
         "app_digest": arm.files.digest,
         "steps": {name: step.as_dict() for name, step in result.steps.items()},
     }
-    return orjson.dumps(row, default=_plain, option=orjson.OPT_APPEND_NEWLINE | orjson.OPT_NON_STR_KEYS)
+    return dump_line(row, default=_plain)
 
 
 def _plain(value: Any) -> Any:

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import orjson
-
 from harness.errors import Problem, UsageError
 from harness.evals.checks import Check, Score, Subject, build_check
-from harness.serve.chain import ChainResult, StepResult
+from harness.serve.chain import ChainResult, StepResult, text_of
 from harness.spec.measurement import Measurement
 from harness.spec.suites import Case, CheckSpec, Suite
 
@@ -68,14 +66,20 @@ class Scorer:
             "app_digest": arm.files.digest,
         }
         rows: list[Measurement] = []
+        seen: dict[str, Subject] = {}
         for bound in self.checks:
             if bound.applies(case):
-                rows += _rows(bound, case, result, digest, common)
+                rows += _rows(bound, case, result, digest, common, seen)
         return rows
 
 
 def _rows(
-    bound: BoundCheck, case: Case, result: ChainResult, digest: str, common: Mapping[str, Any]
+    bound: BoundCheck,
+    case: Case,
+    result: ChainResult,
+    digest: str,
+    common: Mapping[str, Any],
+    seen: dict[str, Subject],
 ) -> list[Measurement]:
     spec, check = bound.spec, bound.check
     base = {**common, "step": spec.step, "check": spec.id, "check_digest": check.digest}
@@ -84,11 +88,14 @@ def _rows(
     if failure:
         status, reason = failure
         return [Measurement(**base, metric=spec.id, value=None, status=status, unit=check.unit, reason=reason)]
-    subject, cached = _subject(spec, case, result, step)
     if step is not None:
         digest = ""
+    cached = False
     try:
-        scores = check.run(subject)
+        if spec.step not in seen:
+            seen[spec.step] = _subject(case, result, step)
+        cached = seen[spec.step].cached
+        scores = check.run(_expecting(seen[spec.step], case.expect.get(spec.expect) if spec.expect else None))
     except Exception as error:
         scores = Score(None, reason=f"{spec.check} raised {type(error).__name__}: {error}")
     listed = scores if isinstance(scores, list) else [scores]
@@ -102,7 +109,8 @@ def _row(base: Mapping[str, Any], name: str, check: Check, score: Score, digest:
     return Measurement(
         **base,
         metric=f"{name}.{score.metric}" if score.metric else name,
-        value=value,
+        # A check may give a number of another library, which JSON does not know.
+        value=None if value is None else float(value),
         status="unscored" if value is None else "scored",
         unit=score.unit or check.unit,
         reason=reason,
@@ -119,17 +127,15 @@ def _failure(spec: CheckSpec, result: ChainResult, step: StepResult | None) -> t
     return ("unscored", f"step {spec.step!r} was skipped") if step.status == "skipped" else None
 
 
-def _subject(spec: CheckSpec, case: Case, result: ChainResult, step: StepResult | None) -> tuple[Subject, bool]:
+def _subject(case: Case, result: ChainResult, step: StepResult | None) -> Subject:
+    """What every check of ``step`` (None: of the app's answer) sees of the case, but for the expectation."""
     source: Any = result if step is None else step
-    value = result.value if step is None else step.output
-    text = result.text if step is None else value if isinstance(value, str) else orjson.dumps(value, default=str).decode()
     inputs = dict(case.inputs)
     if case.messages:
         inputs["messages"] = [turn.model_dump() for turn in case.messages]
-    subject = Subject(
-        output=text,
-        parsed=value,
-        expect=case.expect.get(spec.expect) if spec.expect else None,
+    return Subject(
+        output=result.text if step is None else text_of(step.output),
+        parsed=result.value if step is None else step.output,
         inputs=inputs,
         latency_ms=source.latency_ms,
         tokens_in=source.tokens_in,
@@ -137,4 +143,8 @@ def _subject(spec: CheckSpec, case: Case, result: ChainResult, step: StepResult 
         cached=source.cached,
         steps={name: item.output for name, item in result.steps.items()},
     )
-    return subject, source.cached
+
+
+def _expecting(subject: Subject, expect: Any) -> Subject:
+    # Each check gets mappings of its own: one that changes them must not change what the next one sees.
+    return replace(subject, expect=expect, inputs=dict(subject.inputs), steps=dict(subject.steps))

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from array import array
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -100,19 +102,18 @@ def _within(arm: ArmRows, n: int) -> float:
 class _Pile:
     """Rows of one key while the table is read."""
 
-    values: dict[str, list[float]] = field(default_factory=lambda: {"candidate": [], "baseline": []})
-    cases: dict[str, list[str]] = field(default_factory=lambda: {"candidate": [], "baseline": []})
-    status: dict[str, list[str]] = field(default_factory=lambda: {"candidate": [], "baseline": []})
-    groups: dict[str, str] = field(default_factory=dict)
+    values: dict[str, array[float]] = field(default_factory=lambda: {"candidate": array("d"), "baseline": array("d")})
+    cases: dict[str, array[int]] = field(default_factory=lambda: {"candidate": array("q"), "baseline": array("q")})
+    status: Counter[tuple[str, str]] = field(default_factory=Counter)
+    clusters: dict[int, int] = field(default_factory=dict)
     unit: str = ""
 
-    def add(self, row: Measurement) -> None:
+    def add(self, row: Measurement, case: int, cluster: int) -> None:
         usable = row.status == "scored" and row.value is not None and not math.isnan(row.value)
         self.values[row.variant].append(row.value if usable and row.value is not None else math.nan)
-        self.cases[row.variant].append(row.case)
-        self.status[row.variant].append("unscored" if row.status == "scored" and not usable else row.status)
-        # A case without a group is a cluster of its own; the mark keeps it apart from a group of the same name.
-        self.groups.setdefault(row.case, f"g:{row.group}" if row.group else f"c:{row.case}")
+        self.cases[row.variant].append(case)
+        self.status[row.variant, "unscored" if row.status == "scored" and not usable else row.status] += 1
+        self.clusters.setdefault(case, cluster)
         self.unit = row.unit
 
 
@@ -127,10 +128,19 @@ class Table:
             if key not in self._piles:
                 pile = self._piles[key] = _Pile()
                 wanted.setdefault(key[:3], []).append((gate.slice, pile))
+        # Numbers stand for names: a large run has hundreds of thousands of rows, and each brings its texts anew.
+        cases: dict[str, int] = {}
+        clusters: dict[str, int] = {}
         for row in rows:
-            for name, pile in wanted.get((row.app, row.metric, row.step), ()):
+            piles = wanted.get((row.app, row.metric, row.step))
+            if not piles:
+                continue
+            case = cases.setdefault(row.case, len(cases))
+            # A case without a group is a cluster of its own; the mark keeps it apart from a group of the same name.
+            cluster = clusters.setdefault(f"g:{row.group}" if row.group else f"c:{row.case}", len(clusters))
+            for name, pile in piles:
                 if name == "all" or name in row.slices:
-                    pile.add(row)
+                    pile.add(row, case, cluster)
 
     def sample(self, app: str, gate: Gate, *, paired: bool, same: bool) -> Sample | None:
         """What ``gate`` sees, or None when no row fits.
@@ -146,28 +156,29 @@ class Table:
 
 
 def _sample(pile: _Pile, main: str, other: str | None) -> Sample:
-    ours, theirs = pile.cases[main], pile.cases[other] if other else []
-    names = {case: index for index, case in enumerate(dict.fromkeys([*ours, *theirs]))}
-    groups: dict[str, int] = {}
-    clusters = [groups.setdefault(pile.groups[case], len(groups)) for case in names]
-    candidate = _arm(pile.values[main], ours, names)
-    baseline = _arm(pile.values[other] if other else [], theirs, names)
+    variants = [main, *([other] if other else [])]
+    seen = dict.fromkeys(case for variant in variants for case in pile.cases[variant])
+    index = {case: place for place, case in enumerate(seen)}
+    groups: dict[int, int] = {}
+    clusters = [groups.setdefault(pile.clusters[case], len(groups)) for case in index]
+    candidate = _arm(pile, main, index)
+    baseline = _arm(pile, other, index)
     absent = 0
     if other:
-        candidate, baseline, absent = _complete(candidate, baseline, len(names))
-    status = pile.status[main] + (pile.status[other] if other else [])
+        candidate, baseline, absent = _complete(candidate, baseline, len(index))
     return Sample(
         candidate=candidate,
         baseline=baseline,
         clusters=np.asarray(clusters, dtype=np.intp),
-        errors=status.count("error") + absent,
-        unscored=status.count("unscored"),
+        errors=sum(pile.status[variant, "error"] for variant in variants) + absent,
+        unscored=sum(pile.status[variant, "unscored"] for variant in variants),
         unit=pile.unit,
     )
 
 
-def _arm(values: list[float], cases: list[str], names: Mapping[str, int]) -> ArmRows:
-    return ArmRows(np.asarray(values, dtype=float), np.asarray([names[case] for case in cases], dtype=np.intp))
+def _arm(pile: _Pile, variant: str | None, index: Mapping[int, int]) -> ArmRows:
+    values, cases = (pile.values[variant], pile.cases[variant]) if variant else ((), ())
+    return ArmRows(np.array(values, dtype=float), np.array([index[case] for case in cases], dtype=np.intp))
 
 
 def _complete(candidate: ArmRows, baseline: ArmRows, n: int) -> tuple[ArmRows, ArmRows, int]:

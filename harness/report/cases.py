@@ -113,10 +113,15 @@ def _moved(found: list[Score], gated: set[tuple[Any, Any]], spread: dict[tuple[s
 
 def _spread(scored: list[Score]) -> dict[tuple[str, str], float]:
     """How wide each metric ranges, at least 1, so that a judge's five points weigh as much as a share."""
-    seen: dict[tuple[str, str], list[float]] = defaultdict(list)
+    lowest: dict[tuple[str, str], float] = {}
+    highest: dict[tuple[str, str], float] = {}
     for score in scored:
-        seen[score.app, score.metric] += [v for v in (score.baseline, score.candidate) if v is not None]
-    return {key: max(1.0, max(values) - min(values)) if values else 1.0 for key, values in seen.items()}
+        key = score.app, score.metric
+        for value in (score.baseline, score.candidate):
+            if value is not None:
+                lowest[key] = min(value, lowest.get(key, value))
+                highest[key] = max(value, highest.get(key, value))
+    return defaultdict(lambda: 1.0, {key: max(1.0, highest[key] - low) for key, low in lowest.items()})
 
 
 def _step(row: Mapping[str, Any] | None, step: str) -> Mapping[str, Any] | None:

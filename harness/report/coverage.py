@@ -9,7 +9,6 @@ from typing import Any
 from harness.report import figures
 from harness.report.changes import AppChange, plain_items
 from harness.report.folder import Run
-from harness.report.scores import units
 
 KNOWN_STAGES = ("regression", "load", "safety")
 
@@ -53,7 +52,7 @@ def _apps(changes: list[AppChange]) -> Iterator[str]:
 
 
 def _undecidable(run: Run) -> Iterator[str]:
-    unit_of = units(run)
+    unit_of = run.units
     for gate in run.gates:
         detectable = gate.get("detectable")
         paired = gate.get("rule") == "no_worse_than_baseline_by"
@@ -84,11 +83,10 @@ def _ungated(run: Run) -> Iterator[str]:
     gated = {(str(g.get("app")), str(g.get("metric"))) for g in run.gates}
     sliced = {(str(g.get("app")), str(g.get("slice", "all"))) for g in run.gates}
     metrics: dict[str, set[str]] = defaultdict(set)
-    slices: dict[str, set[str]] = defaultdict(set)
-    for row in run.rows:
-        if (row.app, row.metric) not in gated:
-            metrics[row.app].add(row.metric)
-        slices[row.app] |= {name for name in row.slices if (row.app, name) not in sliced and name != "all"}
+    for app, metric in run.units:
+        if (app, metric) not in gated:
+            metrics[app].add(metric)
+    slices = {app: {name for name in found if (app, name) not in sliced and name != "all"} for app, found in run.slices.items()}
     for app, names in sorted(metrics.items()):
         yield f"Metrics of {app} that no gate of this run judges: {', '.join(sorted(names))}."
     for app, names in sorted(slices.items()):

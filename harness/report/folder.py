@@ -1,17 +1,19 @@
-"""A run folder read into memory: all that a report may know."""
+"""A run folder as a report knows it: documents and scores in memory, outputs on disk."""
 
 from __future__ import annotations
 
 import json
+from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
 from harness.errors import SignoffError
+from harness.report.lost import Losses
+from harness.report.outputs import OUTPUTS, Outputs
+from harness.report.scores import Score, Scoring
 from harness.spec.measurement import Measurement, read_measurements
-
-OUTPUTS = "artifacts/regression/outputs.jsonl"
 
 # What a page may ask of these objects; a run that broke early has written less.
 _VERDICT = ("profile", "run_id", "next_action", "reasons", "approval", "wall_s", "model_calls", "cached_calls")
@@ -35,27 +37,29 @@ _GATE: dict[str, Any] = dict.fromkeys(
 ) | {"slice": "all", "required": True, "verdict": "inconclusive"}
 _STAGE: dict[str, Any] = dict.fromkeys(("name", "reason", "seconds", "rows", "calls", "cached")) | {"status": "ok"}
 
-OutputKey: TypeAlias = tuple[str, str, str, int]
-
 
 @dataclass(frozen=True, slots=True)
 class Run:
     """What one run left behind.
 
-    ``outputs`` is keyed by app, variant, case and repeat. ``problems`` names every file of the folder that could
-    not be read to its end: a report of a broken run is still worth more than none.
+    ``scores`` come with what fell first; ``units`` are those of every (app, metric), ``slices`` those that each app's
+    rows name. ``problems`` names every file of the folder that could not be read to its end: a report of a broken run
+    is still worth more than none.
     """
 
     manifest: Mapping[str, Any]
     verdict: Mapping[str, Any]
-    rows: tuple[Measurement, ...]
-    outputs: Mapping[OutputKey, Mapping[str, Any]]
+    scores: list[Score]
+    units: Mapping[tuple[str, str], str]
+    slices: Mapping[str, set[str]]
+    losses: Losses
+    outputs: Outputs
     problems: tuple[str, ...] = ()
 
     @property
     def gates(self) -> list[Mapping[str, Any]]:
         """The gates of the verdict, in its order."""
-        return [_GATE | dict(gate) for gate in self.verdict.get("gates") or ()]
+        return _gates(self.verdict)
 
     @property
     def stages(self) -> list[Mapping[str, Any]]:
@@ -66,7 +70,7 @@ class Run:
     def apps(self) -> list[str]:
         """Every app that the folder speaks of, sorted."""
         named = {*(self.verdict.get("apps") or {}), *(self.manifest.get("apps") or {})}
-        return sorted(named | {row.app for row in self.rows})
+        return sorted(named | {app for app, _ in self.units})
 
 
 def read_run(run_dir: Path, manifest: Mapping[str, Any] | None = None, verdict: Mapping[str, Any] | None = None) -> Run:
@@ -75,20 +79,24 @@ def read_run(run_dir: Path, manifest: Mapping[str, Any] | None = None, verdict: 
     A missing or unreadable ``run.json`` or ``verdict.json`` raises SignoffError.
     """
     problems: list[str] = []
-    rows = tuple(_rows(run_dir, problems))
-    outputs = {_key(row): row for row in _json_lines(run_dir / OUTPUTS, problems)}
-    return Run(
-        manifest=dict.fromkeys(_MANIFEST) | dict(_document(run_dir / "run.json") if manifest is None else manifest),
-        verdict=dict.fromkeys(_VERDICT) | dict(_document(run_dir / "verdict.json") if verdict is None else verdict),
-        rows=rows,
-        outputs=outputs,
-        problems=tuple(problems),
-    )
+    document = dict.fromkeys(_VERDICT) | dict(_document(run_dir / "verdict.json") if verdict is None else verdict)
+    content = dict.fromkeys(_MANIFEST) | dict(_document(run_dir / "run.json") if manifest is None else manifest)
+    scoring, losses = Scoring(), Losses()
+    units: dict[tuple[str, str], str] = {}
+    slices: dict[str, set[str]] = defaultdict(set)
+    for row in _rows(run_dir, problems):
+        scoring.add(row)
+        losses.row(row)
+        units[row.app, row.metric] = row.unit
+        slices[row.app].update(row.slices)
+    outputs = Outputs(run_dir / OUTPUTS, problems, losses.output)
+    # A metric's direction is that of the gates that name it.
+    better = {(str(g.get("app", "")), str(g.get("metric", ""))): str(g.get("better") or "higher") for g in _gates(document)}
+    return Run(content, document, scoring.scores(better), units, slices, losses, outputs, tuple(problems))
 
 
-def _key(row: Mapping[str, Any]) -> OutputKey:
-    app, variant, case = (str(row.get(name, "")) for name in ("app", "variant", "case"))
-    return app, variant, case, int(row.get("repeat") or 0)
+def _gates(verdict: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    return [_GATE | dict(gate) for gate in verdict.get("gates") or ()]
 
 
 def _document(path: Path) -> Mapping[str, Any]:
@@ -110,18 +118,3 @@ def _rows(run_dir: Path, problems: list[str]) -> Iterator[Measurement]:
         except SignoffError as error:
             # Only the place inside the folder: the same folder elsewhere must give the same bytes.
             problems.append(f"{str(error).replace(str(run_dir), '.')} The rows after it are not in this report.")
-
-
-def _json_lines(path: Path, problems: list[str]) -> Iterator[Mapping[str, Any]]:
-    if not path.exists():
-        return
-    with path.open("rb") as stream:
-        for number, line in enumerate(stream, start=1):
-            try:
-                # A model may emit half a character; the standard parser keeps lone surrogates, orjson refuses them.
-                row = json.loads(line.decode("utf-8", "replace"))
-            except ValueError as error:
-                problems.append(f"{OUTPUTS}:{number}: not a JSON line ({error}); its output is not in this report.")
-                continue
-            if isinstance(row, dict):
-                yield row

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
-from xml.etree import ElementTree as ET
+from typing import Any, NamedTuple
+from xml.sax.saxutils import escape
 
 from harness.report import figures
 from harness.report.folder import Run, read_run
 from harness.report.page import gate_unit
-from harness.report.scores import QUALITY, Score, scores, units
+from harness.report.scores import QUALITY, Score
 from harness.report.visible import as_text
 
 MESSAGE = 2_000
+_SPECIAL = re.compile(r'[&<>"\n\t]')
 
 
 def render_junit(
@@ -25,84 +28,127 @@ def render_junit(
     unscored one skipped. The suite ``gates`` holds the gates: failed and inconclusive ones are failures of those types.
     Rows of time and tokens are judged by gates alone, so they are no testcases.
     """
-    return junit(read_run(run_dir, manifest, verdict))
+    return "".join(junit(read_run(run_dir, manifest, verdict)))
 
 
-def junit(run: Run) -> str:
-    """``junit.xml`` of a run that has been read."""
-    root = ET.Element("testsuites", name="signoff")
-    quality = [s for s in scores(run) if s.unit in QUALITY]
-    started = str(run.manifest.get("started") or "")
-    for app in sorted({score.app for score in quality}):
-        mine = sorted((s for s in quality if s.app == app), key=lambda s: (s.case, s.step, s.check, s.metric, s.stage))
-        _suite(root, app, [_case(score) for score in mine], started)
-    unit_of = units(run)
-    _suite(root, "gates", [_gate(gate, gate_unit(gate, unit_of)) for gate in run.gates], started)
-    for name in ("tests", "failures", "errors", "skipped"):
-        root.set(name, str(sum(int(suite.get(name, "0")) for suite in root)))
+def junit(run: Run) -> Iterator[str]:
+    """``junit.xml`` of a run that has been read, in pieces: a large run has more of it than memory should hold."""
+    quality = [s for s in run.scores if s.unit in QUALITY]
+    gates = [_gate(gate, gate_unit(gate, run.units)) for gate in run.gates]
+    by_app: dict[str, list[Score]] = {}
+    for score in quality:
+        by_app.setdefault(score.app, []).append(score)
+    counts = {app: _counts(_outcome(score) for score in by_app[app]) for app in sorted(by_app)}
+    of_gates = _counts(gate.outcome for gate in gates)
+    total = {name: str(sum(int(one[name]) for one in (*counts.values(), of_gates))) for name in of_gates}
     if run.verdict.get("wall_s") is not None:
-        root.set("time", f"{float(run.verdict['wall_s']):.3f}")
-    ET.indent(root)
-    return '<?xml version="1.0" encoding="UTF-8"?>\n' + ET.tostring(root, encoding="unicode") + "\n"
+        total["time"] = f"{float(run.verdict['wall_s']):.3f}"
+    started = {"timestamp": str(run.manifest["started"])} if run.manifest.get("started") else {}
+    yield '<?xml version="1.0" encoding="UTF-8"?>\n'
+    yield f"<testsuites{_attributes({'name': 'signoff', **total})}>\n"
+    for app, count in counts.items():
+        mine = sorted(by_app[app], key=lambda s: (s.case, s.step, s.check, s.metric, s.stage))
+        yield from _suite({"name": app, **count, **started}, map(_case, mine))
+    yield from _suite({"name": "gates", **of_gates, **started}, iter(gates))
+    yield "</testsuites>\n"
 
 
-def _suite(root: ET.Element, name: str, cases: list[ET.Element], started: str) -> None:
-    suite = ET.SubElement(root, "testsuite", name=as_text(name), tests=str(len(cases)))
-    for attribute, tag in (("failures", "failure"), ("errors", "error"), ("skipped", "skipped")):
-        suite.set(attribute, str(sum(case.find(tag) is not None for case in cases)))
-    if started:
-        suite.set("timestamp", as_text(started))
-    suite.extend(cases)
+class _Outcome(NamedTuple):
+    """``tag`` is failure, error or skipped; empty for a pass."""
+
+    tag: str = ""
+    kind: str = ""
+    reason: str = ""
 
 
-def _case(score: Score) -> ET.Element:
+class _Testcase(NamedTuple):
+    classname: str
+    name: str
+    properties: Mapping[str, Any]
+    outcome: _Outcome
+
+
+def _counts(outcomes: Iterator[_Outcome]) -> dict[str, str]:
+    found = Counter(outcome.tag for outcome in outcomes)
+    numbers = {"failures": found["failure"], "errors": found["error"], "skipped": found["skipped"]}
+    return {"tests": str(found.total())} | {name: str(number) for name, number in numbers.items()}
+
+
+def _suite(attributes: Mapping[str, str], cases: Iterator[_Testcase]) -> Iterator[str]:
+    yield f"  <testsuite{_attributes(attributes)}>\n"
+    yield from map(_testcase, cases)
+    yield "  </testsuite>\n"
+
+
+def _attributes(pairs: Mapping[str, str]) -> str:
+    return "".join(f' {name}="{_quoted(text)}"' for name, text in pairs.items())
+
+
+def _quoted(text: str) -> str:
+    shown = as_text(text)
+    # A parser would read a bare tab or line end in an attribute as a blank.
+    return escape(shown, {'"': "&quot;", "\n": "&#10;", "\t": "&#9;"}) if _SPECIAL.search(shown) else shown
+
+
+def _testcase(case: _Testcase) -> str:
+    lines = [f'    <testcase{_attributes({"classname": case.classname, "name": case.name})}>', "      <properties>"]
+    for key, entry in case.properties.items():
+        if entry is not None:
+            text = repr(entry) if isinstance(entry, float) else str(entry)
+            lines.append(f'        <property name="{key}" value="{_quoted(text)}" />')
+    lines.append("      </properties>")
+    tag, kind, reason = case.outcome
+    if tag:
+        message = as_text(reason)[:MESSAGE]
+        head = f"      <{tag}{_attributes({'type': kind, 'message': message} if kind else {'message': message})}"
+        lines.append(f"{head} />" if tag == "skipped" else f"{head}>{escape(message)}</{tag}>")
+    return "\n".join([*lines, "    </testcase>\n"])
+
+
+def _case(score: Score) -> _Testcase:
     classname = ".".join(part for part in (score.app, score.stage, score.step, score.check) if part)
     name = score.case or "all cases"
     if score.metric not in ("", score.check):
         name = f"{name} [{score.metric}]"
-    case = _testcase(
-        classname,
-        name,
-        {
-            "case": score.case,
-            "metric": score.metric,
-            "unit": score.unit,
-            "score": score.candidate,
-            "baseline": score.baseline,
-            "repeats": score.repeats if score.repeats > 1 else None,
-            "slices": ", ".join(score.slices) or None,
-        },
-    )
+    properties = {
+        "case": score.case,
+        "metric": score.metric,
+        "unit": score.unit,
+        "score": score.candidate,
+        "baseline": score.baseline,
+        "repeats": score.repeats if score.repeats > 1 else None,
+        "slices": ", ".join(score.slices) or None,
+    }
+    return _Testcase(classname, name, properties, _outcome(score))
+
+
+def _outcome(score: Score) -> _Outcome:
     if score.outcome == "error":
-        _outcome(case, "error", "error", score.reason or "no reason given")
-    elif score.candidate is None:
-        _outcome(case, "skipped", "", score.reason or "unscored, no reason given")
-    elif score.failed:
+        return _Outcome("error", "error", score.reason or "no reason given")
+    if score.candidate is None:
+        return _Outcome("skipped", "", score.reason or "unscored, no reason given")
+    if score.failed:
         was = "" if score.baseline is None else f" (baseline {figures.value(score.baseline, score.unit)})"
-        _outcome(
-            case,
-            "failure",
-            "check",
-            (score.reason or f"{score.label} is {figures.value(score.candidate, score.unit)}") + was,
-        )
-    return case
+        reason = score.reason or f"{score.label} is {figures.value(score.candidate, score.unit)}"
+        return _Outcome("failure", "check", reason + was)
+    return _Outcome()
 
 
-def _gate(gate: Mapping[str, Any], unit: str) -> ET.Element:
+def _gate(gate: Mapping[str, Any], unit: str) -> _Testcase:
     numbers = (
         "metric", "slice", "rule", "required", "n", "estimate", "low", "high", "confidence", "threshold",
         "baseline", "candidate", "detectable", "p_value", "p_adjusted", "errors", "unscored", "method",
     )  # fmt: skip
     properties = {"score" if key == "estimate" else key: gate.get(key) for key in numbers}
-    case = _testcase(f"{gate.get('app')}.gates", str(gate.get("id")), properties | {"unit": unit or None})
     decided, reason = str(gate.get("verdict")), str(gate.get("reason") or "no reason given")
     if not gate.get("required", True):
         reason = f"advisory: {reason}"
+    outcome = _Outcome()
     if decided == "not_applicable":
-        _outcome(case, "skipped", "", reason)
+        outcome = _Outcome("skipped", "", reason)
     elif decided != "pass":
-        _outcome(case, "failure", decided, reason + _numbers(gate, unit))
-    return case
+        outcome = _Outcome("failure", decided, reason + _numbers(gate, unit))
+    return _Testcase(f"{gate.get('app')}.gates", str(gate.get("id")), properties | {"unit": unit or None}, outcome)
 
 
 def _numbers(gate: Mapping[str, Any], unit: str) -> str:
@@ -110,19 +156,3 @@ def _numbers(gate: Mapping[str, Any], unit: str) -> str:
         return ""
     got = f"{figures.estimate(gate, gate['estimate'], unit)} {figures.interval(gate, unit)}".strip()
     return f" (got {got}, wanted {figures.bound(gate, unit)})"
-
-
-def _testcase(classname: str, name: str, properties: Mapping[str, Any]) -> ET.Element:
-    case = ET.Element("testcase", classname=as_text(classname), name=as_text(name))
-    holder = ET.SubElement(case, "properties")
-    for key, entry in properties.items():
-        if entry is not None:
-            text = repr(entry) if isinstance(entry, float) else str(entry)
-            ET.SubElement(holder, "property", name=key, value=as_text(text))
-    return case
-
-
-def _outcome(case: ET.Element, tag: str, kind: str, reason: str) -> None:
-    message = as_text(reason)[:MESSAGE]
-    child = ET.SubElement(case, tag, {"type": kind, "message": message} if kind else {"message": message})
-    child.text = message if tag != "skipped" else None

@@ -13,8 +13,9 @@ from harness.report import axis, figures
 from harness.report.cases import moved_cases, view
 from harness.report.changes import app_changes
 from harness.report.coverage import not_covered
-from harness.report.folder import OUTPUTS, Run, read_run
-from harness.report.scores import Score, scores, units
+from harness.report.folder import Run, read_run
+from harness.report.outputs import OUTPUTS
+from harness.report.scores import Score
 from harness.report.tables import lines, lost_rows, slice_tables
 from harness.report.template import fill
 
@@ -72,7 +73,7 @@ def page(run: Run) -> str:
 
 def gate_rows(run: Run) -> list[GateRow]:
     """The gates, the worst verdict first, each with its whisker; required and advisory gates share the scales."""
-    unit_of = units(run)
+    unit_of = run.units
     gates = sorted(run.gates, key=lambda g: (_SEVERITY.get(str(g["verdict"]), 1), str(g["app"]), str(g["id"])))
     named = [gate_unit(gate, unit_of) for gate in gates]
     drawn = axis.whiskers(gates, named)
@@ -106,7 +107,7 @@ def _gate_row(gate: Mapping[str, Any], unit: str, whisker: axis.Whisker) -> Gate
 
 
 def _context(run: Run) -> dict[str, Any]:
-    scored = scores(run)
+    scored = run.scores
     worse, better = moved_cases(run, scored)
     rows = gate_rows(run)
     changes = app_changes(run)

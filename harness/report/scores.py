@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from typing import Any, Literal, NamedTuple
 
-from harness.report.folder import Run
-from harness.spec.measurement import Measurement
+from harness.spec.measurement import Measurement, Status
 
 Outcome = Literal["worse", "better", "same", "single", "cost", "unscored", "error"]
 
@@ -17,8 +16,6 @@ Outcome = Literal["worse", "better", "same", "single", "cost", "unscored", "erro
 QUALITY = frozenset(("share", "score"))
 
 _ORDER: tuple[Outcome, ...] = ("worse", "error", "unscored", "better", "same", "single", "cost")
-
-Arm: TypeAlias = dict[int, Measurement]
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,27 +54,58 @@ class Score:
         return f"{self.step} · {check}" if self.step else check
 
 
-def directions(run: Run) -> dict[tuple[str, str], str]:
-    """For every app and metric that a gate names: ``higher`` or ``lower`` is better."""
-    return {(str(g.get("app", "")), str(g.get("metric", ""))): str(g.get("better") or "higher") for g in run.gates}
+class _Place(NamedTuple):
+    stage: str
+    app: str
+    step: str
+    check: str
+    metric: str
 
 
-def units(run: Run) -> dict[tuple[str, str], str]:
-    """The unit of every app's metrics."""
-    return {(row.app, row.metric): row.unit for row in run.rows}
+class _Reading(NamedTuple):
+    """What is kept of a row; a large run has hundreds of thousands of them."""
+
+    variant: str
+    repeat: int
+    value: float | None
+    status: Status
+    reason: str
+    unit: str
+    slices: tuple[str, ...]
 
 
-def scores(run: Run) -> list[Score]:
-    """One score per stage, app, step, case, check and metric: what fell first, then by name."""
-    better = directions(run)
-    cells: dict[tuple[str, ...], dict[str, list[Measurement]]] = defaultdict(lambda: defaultdict(list))
-    for row in run.rows:
-        cells[row.stage, row.app, row.step, row.case, row.check, row.metric][row.variant].append(row)
-    made = [
-        _score(arms["baseline"], arms["candidate"], better.get((key[1], key[5]), "higher"))
-        for key, arms in cells.items()
-    ]
-    return sorted(made, key=lambda s: (_ORDER.index(s.outcome), s.app, s.case, s.step, s.check, s.metric, s.stage))
+class Scoring:
+    """Takes rows in any order, then gives their scores."""
+
+    def __init__(self) -> None:
+        self._places: dict[_Place, dict[str, list[_Reading]]] = defaultdict(dict)
+        self._kept: dict[Any, Any] = {}
+
+    def add(self, row: Measurement) -> None:
+        """Take one row."""
+        # Each row is parsed by itself, so equal texts are different objects: of all of them one is kept.
+        one = self._kept.setdefault
+        reading = _Reading(
+            one(row.variant, row.variant), row.repeat, row.value, one(row.status, row.status), one(row.reason, row.reason),
+            one(row.unit, row.unit), one(row.slices, row.slices),
+        )  # fmt: skip
+        place = _Place(row.stage, row.app, row.step, row.check, row.metric)
+        self._places[place].setdefault(one(row.case, row.case), []).append(reading)
+
+    def scores(self, better: Mapping[tuple[str, str], str]) -> list[Score]:
+        """One score per stage, app, step, case, check and metric: what fell first, then by name.
+
+        ``better`` says ``lower`` for the metrics (app, metric) that are. The rows are given away: call it once.
+        """
+        made = []
+        for place, cases in self._places.items():
+            direction = better.get((place.app, place.metric), "higher")
+            while cases:
+                case, readings = cases.popitem()
+                made.append(_score(place, case, readings, direction))
+        self._kept.clear()
+        made.sort(key=lambda s: (_ORDER.index(s.outcome), s.app, s.case, s.step, s.check, s.metric, s.stage))
+        return made
 
 
 def mean(numbers: Iterable[float | None]) -> float | None:
@@ -86,38 +114,42 @@ def mean(numbers: Iterable[float | None]) -> float | None:
     return sum(known) / len(known) if known else None
 
 
-def _score(baseline: list[Measurement], candidate: list[Measurement], better: str) -> Score:
+def _score(place: _Place, case: str, readings: list[_Reading], better: str) -> Score:
+    baseline = [reading for reading in readings if reading.variant == "baseline"]
+    candidate = [reading for reading in readings if reading.variant == "candidate"]
     # With nothing changed one arm is measured; whichever it is stands for the app under review.
     arm = candidate or baseline
-    was = mean(row.value for row in baseline) if candidate else None
-    now = mean(row.value for row in arm)
+    was = mean(reading.value for reading in baseline) if candidate else None
+    now = mean(reading.value for reading in arm)
     sign = -1.0 if better == "lower" else 1.0
     gain = None if was is None or now is None else sign * (now - was)
     worst = _worst(baseline, arm, sign)
     first = arm[0]
     return Score(
-        stage=first.stage, app=first.app, step=first.step, case=first.case, check=first.check, metric=first.metric,
-        unit=first.unit, slices=tuple(first.slices), baseline=was, candidate=now, gain=gain,
+        stage=place.stage, app=place.app, step=place.step, case=case, check=place.check, metric=place.metric,
+        unit=first.unit, slices=first.slices, baseline=was, candidate=now, gain=gain,
         outcome=_outcome(arm, bool(baseline and candidate), gain), reason=worst.reason, worst_repeat=worst.repeat,
-        repeats=len({row.repeat for row in arm}), better=better,
+        repeats=len({reading.repeat for reading in arm}), better=better,
     )  # fmt: skip
 
 
-def _worst(baseline: list[Measurement], arm: list[Measurement], sign: float) -> Measurement:
-    before = {row.repeat: row.value for row in baseline}
+def _worst(baseline: list[_Reading], arm: list[_Reading], sign: float) -> _Reading:
+    if len(arm) == 1:
+        return arm[0]
+    before = {reading.repeat: reading.value for reading in baseline}
 
-    def badness(row: Measurement) -> tuple[int, float, int]:
-        if row.value is None:
-            return (1 if row.status == "error" else 2, 0.0, row.repeat)
-        return (0, sign * (row.value - (before.get(row.repeat) or 0.0)), row.repeat)
+    def badness(reading: _Reading) -> tuple[int, float, int]:
+        if reading.value is None:
+            return (1 if reading.status == "error" else 2, 0.0, reading.repeat)
+        return (0, sign * (reading.value - (before.get(reading.repeat) or 0.0)), reading.repeat)
 
-    scored = [row for row in arm if row.value is not None]
+    scored = [reading for reading in arm if reading.value is not None]
     return min(scored or arm, key=badness)
 
 
-def _outcome(arm: list[Measurement], both: bool, gain: float | None) -> Outcome:
-    if all(row.value is None for row in arm):
-        return "error" if any(row.status == "error" for row in arm) else "unscored"
+def _outcome(arm: list[_Reading], both: bool, gain: float | None) -> Outcome:
+    if all(reading.value is None for reading in arm):
+        return "error" if any(reading.status == "error" for reading in arm) else "unscored"
     if arm[0].unit not in QUALITY:
         return "cost"
     if gain is None:

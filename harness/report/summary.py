@@ -13,7 +13,7 @@ from harness.report.cases import Moved, moved_cases, outputs_of
 from harness.report.changes import app_changes
 from harness.report.folder import Run, read_run
 from harness.report.page import WORDS
-from harness.report.scores import Score, scores
+from harness.report.scores import Score
 from harness.report.visible import one_line
 
 ICONS = {"pass": "✅", "fail": "❌", "inconclusive": "❔", "error": "⚠️"}
@@ -81,7 +81,7 @@ def _reasons(run: Run) -> list[str]:
 
 
 def _worst(run: Run) -> str:
-    worse, _ = moved_cases(run, scores(run))
+    worse, _ = moved_cases(run, run.scores)
     lines = [line for moved in worse[:CASES] for line in _case(run, moved)]
     if not lines:
         return ""

@@ -11,7 +11,6 @@ from harness.report.folder import Run
 from harness.report.scores import QUALITY, Score, mean
 
 ROWS = 5_000
-EXAMPLES = 4
 
 
 class Cell(NamedTuple):
@@ -64,19 +63,9 @@ def slice_tables(scored: list[Score]) -> list[SliceTable]:
 
 def lost_rows(run: Run) -> list[Lost]:
     """Everything without a value, grouped by reason; errors before unscored, the most frequent first."""
-    groups: dict[tuple[str, str, str, str, str], dict[str, int]] = defaultdict(lambda: defaultdict(int))
-    for row in run.rows:
-        if row.status != "scored":
-            where = f"{row.step} · {row.check}" if row.step else row.check
-            groups[row.status, row.app, row.variant, where, row.reason or "no reason given"][row.case] += 1
-    for (app, variant, case, _), output in run.outputs.items():
-        status = str(output.get("status") or "ok")
-        if status != "ok":
-            key = ("error" if status == "error" else status, app, variant, "output", str(output.get("reason") or ""))
-            groups[key][case] += 1
     lost = [
-        Lost(app, variant, where, status, reason, sum(cases.values()), sorted(cases)[:EXAMPLES])
-        for (status, app, variant, where, reason), cases in groups.items()
+        Lost(why.app, why.variant, why.where, why.status, why.reason, group.count, group.examples)
+        for why, group in run.losses.groups.items()
     ]
     return sorted(lost, key=lambda x: (x.status != "error", -x.count, x.app, x.where, x.variant, x.reason))
 

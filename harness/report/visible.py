@@ -57,6 +57,9 @@ def one_line(text: str, limit: int) -> str:
 
 
 def _replace(text: str, mark: Callable[[str], str]) -> str:
+    # Nearly every text of a large run is this plain; looking at each of its characters costs twenty times as much.
+    if text.isascii() and text.isprintable():
+        return text
     hidden = "".join(sorted(character for character in set(text) if is_hidden(character)))
     if not hidden:
         return text

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,24 +19,31 @@ def write_reports(
 ) -> list[Path]:
     """Write ``report.html``, ``summary.md`` and ``junit.xml`` into ``run_dir``; their paths.
 
-    All three are made before the first is written, each is replaced in one step, and the same folder always gives
-    the same bytes. SignoffError: the folder has no manifest or verdict and none was given.
+    All three are made before the first is put in its place, each is replaced in one step, and the same folder always
+    gives the same bytes. SignoffError: the folder has no manifest or verdict and none was given.
     """
     run = read_run(run_dir, manifest, verdict)
-    made = {"report.html": page(run), "summary.md": summary(run), "junit.xml": junit(run)}
-    return [_replace(run_dir / name, text) for name, text in made.items()]
+    made: dict[Path, Path] = {}
+    try:
+        for name, pieces in (("report.html", [page(run)]), ("summary.md", [summary(run)]), ("junit.xml", junit(run))):
+            made[run_dir / name] = _written(run_dir, name, pieces)
+        for path, temporary in made.items():
+            temporary.replace(path)
+    finally:
+        for temporary in made.values():
+            temporary.unlink(missing_ok=True)
+    return list(made)
 
 
-def _replace(path: Path, text: str) -> Path:
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    temporary = Path(name)
+def _written(folder: Path, name: str, pieces: Iterable[str]) -> Path:
+    """A file of its own beside the place of ``name`` that holds ``pieces``."""
+    handle, temporary = tempfile.mkstemp(dir=folder, prefix=f".{name}.")
     try:
         with os.fdopen(handle, "wb") as stream:
-            stream.write(text.encode("utf-8"))
+            stream.writelines(piece.encode("utf-8") for piece in pieces)
         # mkstemp makes files that only the owner reads; a report is for everyone who may read the folder.
-        temporary.chmod(0o644)
-        temporary.replace(path)
+        Path(temporary).chmod(0o644)
     except BaseException:
-        temporary.unlink(missing_ok=True)
+        Path(temporary).unlink(missing_ok=True)
         raise
-    return path
+    return Path(temporary)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from harness.errors import Problem, UsageError
 from harness.gate import minimum_cases
+from harness.run.plan import code_problems
 from harness.spec.cases import CaseFile
 from harness.spec.gates import Gate
 from harness.spec.git import edited_releases, extract, find_baseline
@@ -26,16 +27,13 @@ class CheckReport:
 
 def check(root: Path, cache: Path, baseline: str | None = None, apps: Sequence[str] = ()) -> CheckReport:
     """Read every file; UsageError holds all problems, released prompts edited in place among them."""
-    problems: list[Problem] = []
     try:
         repository = load_repository(root, only=apps)
     except UsageError as error:
         if not error.problems:
             raise
-        problems, repository = list(error.problems), None  # type: ignore[assignment]
-    problems += _edited(root, cache, baseline)
-    if repository is not None:
-        problems += _check_problems(repository, root)
+        raise UsageError.of([*error.problems, *_edited(root, cache, baseline)]) from error
+    problems = [*_edited(root, cache, baseline), *code_problems(repository)]
     if problems:
         raise UsageError.of(problems)
     sizes = {name: sum(len(file) for file in suite.case_files) for name, suite in repository.suites.items()}
@@ -50,18 +48,6 @@ def _edited(root: Path, cache: Path, baseline: str | None) -> Sequence[Problem]:
     commit = revision.commit
     tree = convert_once(f"baseline-{commit}", cache, lambda out: extract(root, commit, out))
     return edited_releases(root, tree, commit)
-
-
-def _check_problems(repository: Repository, root: Path) -> list[Problem]:
-    from harness.evals import bind_checks
-
-    problems: list[Problem] = []
-    for name, suite in repository.suites.items():
-        try:
-            bind_checks(suite.suite, root / "suites" / name, f"suites/{name}/suite.yaml")
-        except UsageError as error:
-            problems += error.problems or [Problem(f"suites/{name}/suite.yaml", None, str(error))]
-    return problems
 
 
 def warnings_of(repository: Repository, root: Path) -> list[str]:
@@ -96,7 +82,9 @@ def _count(file: CaseFile, wanted: str, expect: str | None, slices: Sequence[str
     else:
         shared = set(file.external.expect)
         rows = [
-            (file.external.slices, shared) if isinstance(row, str) else ((*file.external.slices, *row.slices), shared | set(row.expect))
+            (file.external.slices, shared)
+            if isinstance(row, str)
+            else ((*file.external.slices, *row.slices), shared | set(row.expect))
             for row in file.external.rows
         ]
     return sum(

@@ -52,5 +52,7 @@ def summarise(rows: Iterable[Measurement]) -> list[dict[str, Any]]:
         means = [sum(found) / len(found) for found in values[metric].values()]
         mean = sum(means) / len(means) if means else None
         counts = missed[metric]
-        table.append({"metric": metric, "mean": mean, "n": len(means), "unscored": counts["unscored"], "errors": counts["error"]})
+        table.append(
+            {"metric": metric, "mean": mean, "n": len(means), "unscored": counts["unscored"], "errors": counts["error"]}
+        )
     return table

@@ -86,7 +86,12 @@ def versions() -> dict[str, str]:
 
 def machine() -> dict[str, Any]:
     """The machine, as far as figures depend on it."""
-    return {"cpu": _cpu(), "cores": os.cpu_count(), "platform": platform.platform(), "executable": Path(sys.executable).name}
+    return {
+        "cpu": _cpu(),
+        "cores": os.cpu_count(),
+        "platform": platform.platform(),
+        "executable": Path(sys.executable).name,
+    }
 
 
 def _cpu() -> str:

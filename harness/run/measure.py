@@ -63,7 +63,6 @@ class StageReport:
             "apps": self.apps,
         }
 
-
     def result(self) -> StageResult:
         """The stage as the gate room sees it."""
         status: Literal["ok", "broken"] = "broken" if self.broken else "ok"
@@ -144,7 +143,9 @@ class _Stage:
     ) -> None:
         started, before = time.monotonic(), caller.misses + http.calls
         spec, arms = suite.suite, self._arms(name, caller, http)
-        run = EvalRun(arms, scorer, self.rows, self.outputs, spec.concurrency, spec.deadline_s, self.stop, self.gateway.alive)
+        run = EvalRun(
+            arms, scorer, self.rows, self.outputs, spec.concurrency, spec.deadline_s, self.stop, self.gateway.alive
+        )
         looks = spec.max_looks if any(_samples(arm) for arm in arms) else 1
         for look in range(1, looks + 1):
             repeats = range((look - 1) * spec.repeats, look * spec.repeats)
@@ -176,7 +177,12 @@ class _Stage:
         report.outputs += tally.outputs
         report.errors += tally.errors
         report.broken = report.broken or (f"{name}: {tally.broken}" if tally.broken else "")
-        report.apps[name] = {"seconds": round(seconds, 3), "outputs": tally.outputs, "errors": tally.errors, "calls": calls}
+        report.apps[name] = {
+            "seconds": round(seconds, 3),
+            "outputs": tally.outputs,
+            "errors": tally.errors,
+            "calls": calls,
+        }
 
     async def _parity(
         self, session: aiohttp.ClientSession, prepared: Sequence[Any], caller: CachingCaller, http: HttpRunner

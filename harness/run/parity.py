@@ -25,12 +25,16 @@ async def served_as_evaluated(session: aiohttp.ClientSession, url: str, arm: Arm
         async with session.post(f"{url}/v1/chat/completions", data=data, headers=headers) as answer:
             content, served = await answer.read(), answer.headers.get("x-signoff-digest", "")
         if served != arm.files.digest:
-            message = f"the gateway serves {name!r} with digest {served[:12]!r}, under review is {arm.files.digest[:12]!r}"
+            message = (
+                f"the gateway serves {name!r} with digest {served[:12]!r}, under review is {arm.files.digest[:12]!r}"
+            )
             raise SignoffError(message)
         if expected.status != "ok" or _samples_differ(arm):
             continue
         if answer.status != 200:
-            message = f"the gateway answers {name!r} with HTTP {answer.status}: {content[:200].decode(errors='replace')}"
+            message = (
+                f"the gateway answers {name!r} with HTTP {answer.status}: {content[:200].decode(errors='replace')}"
+            )
             raise SignoffError(message)
         text = orjson.loads(content)["choices"][0]["message"]["content"]
         if text != expected.text:
@@ -40,6 +44,6 @@ async def served_as_evaluated(session: aiohttp.ClientSession, url: str, arm: Arm
 
 def _samples_differ(arm: Arm) -> bool:
     # The seed of a sampled step comes from the case's id, which a chat request does not carry.
-    return any(
-        (prompt.front.model.options.temperature or 0) > 0 for prompt in arm.files.prompts.values()
-    ) or any((step.decoding.temperature or 0) > 0 for step in arm.files.app.steps if step.kind == "llm")
+    return any((prompt.front.model.options.temperature or 0) > 0 for prompt in arm.files.prompts.values()) or any(
+        (step.decoding.temperature or 0) > 0 for step in arm.files.app.steps if step.kind == "llm"
+    )

@@ -114,7 +114,9 @@ def _decide(run: GateRun, apps: Sequence[str], rows: Iterator[Measurement], look
     plan, _ = run.ready
     suites = plan.repository.suites
     arms = {
-        name: AppArms(plan.repository.apps[name].digest, plan.baselines[name].digest if name in plan.baselines else None)
+        name: AppArms(
+            plan.repository.apps[name].digest, plan.baselines[name].digest if name in plan.baselines else None
+        )
         for name in apps
     }
     return decide(

@@ -6,10 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from harness.errors import UsageError
+from harness.errors import Problem, UsageError
 from harness.run.options import Options
+from harness.serve.function_step import load_function
 from harness.serve.http_step import target_digest
-from harness.spec.apps import HttpStep
+from harness.spec.apps import FunctionStep, HttpStep
 from harness.spec.git import Revision, edited_releases, extract, find_baseline
 from harness.spec.repository import AppFiles, Repository, load_repository
 from harness.store import convert_once
@@ -39,7 +40,9 @@ class Plan:
 def make_plan(options: Options) -> Plan:
     """Read both trees; UsageError for invalid files, a released prompt edited in place, an unusable baseline."""
     repository = load_repository(options.root, only=options.apps)
-    revision = find_baseline(options.root, _reference(options))
+    if wrong := code_problems(repository):
+        raise UsageError.of(wrong)
+    revision = find_baseline(options.root, options.baseline)
     tree, baselines = None, {}
     if revision.commit is not None:
         tree = _baseline_tree(options, revision.commit)
@@ -54,16 +57,30 @@ def make_plan(options: Options) -> Plan:
     return Plan(repository, revision, tree, baselines)
 
 
-def _reference(options: Options) -> str | None:
-    if options.baseline != "release":
-        return options.baseline
-    from harness.spec.git import git
+def code_problems(repository: Repository) -> list[Problem]:
+    """What is wrong with the suites' own code and with the settings of their checks."""
+    from harness.evals import bind_checks, rewriting
 
-    tag = git(options.root, "describe", "--tags", "--abbrev=0", "--match", "v*", check=False)
-    if tag is None:
-        message = "--baseline release: no release yet (a tag v*); give a branch, tag or commit instead"
-        raise UsageError(message)
-    return tag
+    problems: list[Problem] = []
+    for name, files in repository.apps.items():
+        for step in files.app.steps:
+            if isinstance(step, FunctionStep):
+                try:
+                    load_function(files.folder, step)
+                except UsageError as error:
+                    problems.append(Problem(f"suites/{name}/app.yaml", None, f"step {step.id!r}: {error}"))
+    for name, suite in repository.suites.items():
+        shown = f"suites/{name}/suite.yaml"
+        try:
+            bind_checks(suite.suite, repository.root / "suites" / name, shown)
+        except UsageError as error:
+            problems += error.problems or [Problem(shown, None, str(error))]
+        for rule in suite.suite.properties:
+            try:
+                rewriting(rule.transform, repository.root / "suites" / name)
+            except UsageError as error:
+                problems.append(Problem(shown, None, f"property {rule.id!r}: {error}"))
+    return problems
 
 
 def _baseline_tree(options: Options, commit: str) -> Path:

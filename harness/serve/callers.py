@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import os
+import time
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import aiohttp
 import orjson
 
 from harness.errors import SignoffError, UsageError
-from harness.serve.protocol import ChoiceOutput, Generation, GenerationRequest, JsonOutput
+from harness.serve.protocol import ChoiceOutput, Decoding, Generation, GenerationRequest, JsonOutput, Output
 from harness.spec.models import Model
 from harness.store import GenerationCache, generation_key
 
 TRANSIENT_STATUS = frozenset({408, 429, 502, 503, 504})
+_MOST_UNSAVED = 512
+_UNSAVED_S = 0.25
 
 
 class StepError(SignoffError):
@@ -86,11 +89,15 @@ class EndpointCaller:
         async with self._session.post(url, data=data, headers=_headers(model), timeout=timeout) as answer:
             content = await answer.read()
             if answer.status != 200:
-                message = f"model {model.name!r} at {url}: HTTP {answer.status}: {content[:300].decode(errors='replace')}"
+                message = (
+                    f"model {model.name!r} at {url}: HTTP {answer.status}: {content[:300].decode(errors='replace')}"
+                )
                 raise StepError(message, transient=answer.status in TRANSIENT_STATUS)
             served = answer.headers.get("x-signoff-digest")
         if served is not None and served != model.digest:
-            message = f"model {model.name!r}: {url} serves {served[:12]}, under review is {model.digest[:12]}; restart it"
+            message = (
+                f"model {model.name!r}: {url} serves {served[:12]}, under review is {model.digest[:12]}; restart it"
+            )
             raise SignoffError(message)
         return _generation(content, model, url)
 
@@ -176,6 +183,7 @@ class CachingCaller:
         self._identity = identity
         self._under_way: dict[str, asyncio.Future[Answer]] = {}
         self._unsaved: dict[str, bytes] = {}
+        self._saved = time.monotonic()
         self.hits = 0
         self.misses = 0
 
@@ -205,18 +213,20 @@ class CachingCaller:
         return answer
 
     def _keep(self, key: str, generation: Generation) -> None:
-        self._unsaved[key] = orjson.dumps(asdict(generation))
-        if len(self._unsaved) >= 16:
+        self._unsaved[key] = orjson.dumps(generation)
+        # A transaction for each answer of a fast model costs as much as the call; of a slow one none may be lost.
+        if len(self._unsaved) >= _MOST_UNSAVED or time.monotonic() - self._saved >= _UNSAVED_S:
             self.flush()
 
     def flush(self) -> None:
         """Write what is not yet on disk."""
         if self._unsaved:
-            self._cache.put_many(dict(self._unsaved))
+            self._cache.put_many(self._unsaved)
             self._unsaved.clear()
+        self._saved = time.monotonic()
 
     def _key(self, model: Model, request: GenerationRequest, repeat: int) -> str:
-        decoding = asdict(request.decoding)
+        decoding = plain_fields(request.decoding)
         if model.pinned and request.decoding.temperature == 0:
             decoding["seed"], repeat = 0, 0
         return generation_key(
@@ -224,12 +234,13 @@ class CachingCaller:
             adapter=request.adapter or "",
             messages=[[message.role, message.content] for message in request.messages],
             decoding=decoding,
-            output=_plain(request.output),
+            output=plain_fields(request.output),
             seed=decoding.pop("seed"),
             repeat=repeat,
             **self._identity(model),
         )
 
 
-def _plain(output: Any) -> dict[str, Any]:
-    return asdict(output)
+def plain_fields(record: Decoding | Output) -> dict[str, Any]:
+    """The record's fields by name; unlike ``asdict`` without copying what they hold."""
+    return {name: getattr(record, name) for name in record.__dataclass_fields__}

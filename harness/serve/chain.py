@@ -17,7 +17,7 @@ from harness.serve.function_step import load_function, run_function
 from harness.serve.http_step import HttpRunner
 from harness.serve.llm_step import LlmRunner
 from harness.spec.apps import FunctionStep, HttpStep, LlmStep
-from harness.spec.prompts import environment
+from harness.spec.prompts import PromptInputError, environment
 from harness.spec.repository import AppFiles
 
 StepStatus = Literal["ok", "error", "skipped"]
@@ -133,11 +133,17 @@ class Chain:
             return ChainResult(None, "", "error", failed, results)
         if value is None:
             return ChainResult(None, "", "error", f"{reference} is empty: its step was skipped", results)
-        text = value if isinstance(value, str) else orjson.dumps(value, default=str).decode()
-        return ChainResult(value, text, "ok", "", results)
+        try:
+            return ChainResult(value, text_of(value), "ok", "", results)
+        except StepError as error:
+            return ChainResult(None, "", "error", f"{reference}: {error}", results)
 
     async def _step(
-        self, step: LlmStep | FunctionStep | HttpStep, call: Call, inputs: Mapping[str, Any], done: Mapping[str, StepResult]
+        self,
+        step: LlmStep | FunctionStep | HttpStep,
+        call: Call,
+        inputs: Mapping[str, Any],
+        done: Mapping[str, StepResult],
     ) -> StepResult:
         broken = sorted(name for name in step.references if done[name].status == "error")
         if broken:
@@ -150,11 +156,13 @@ class Chain:
                 return await self._retrying(step, call, inputs, done)
         except TimeoutError:
             reason = f"no answer within its deadline of {step.deadline_s:g} s"
-        except StepError as error:
+        except (StepError, PromptInputError) as error:
             reason = str(error)
         return StepResult(status="error", reason=reason, latency_ms=_since(started), cached=False)
 
-    def _holds(self, step: LlmStep | FunctionStep | HttpStep, inputs: Mapping[str, Any], done: Mapping[str, StepResult]) -> bool:
+    def _holds(
+        self, step: LlmStep | FunctionStep | HttpStep, inputs: Mapping[str, Any], done: Mapping[str, StepResult]
+    ) -> bool:
         try:
             seen = {name: {"output": result.output, "status": result.status} for name, result in done.items()}
             return bool(self._when[step.id](inputs=inputs, steps=seen))
@@ -163,7 +171,11 @@ class Chain:
             raise StepError(message) from error
 
     async def _retrying(
-        self, step: LlmStep | FunctionStep | HttpStep, call: Call, inputs: Mapping[str, Any], done: Mapping[str, StepResult]
+        self,
+        step: LlmStep | FunctionStep | HttpStep,
+        call: Call,
+        inputs: Mapping[str, Any],
+        done: Mapping[str, StepResult],
     ) -> StepResult:
         for attempt in range(step.retries + 1):
             try:
@@ -175,7 +187,11 @@ class Chain:
         raise AssertionError  # the loop returns or raises
 
     async def _once(
-        self, step: LlmStep | FunctionStep | HttpStep, call: Call, inputs: Mapping[str, Any], done: Mapping[str, StepResult]
+        self,
+        step: LlmStep | FunctionStep | HttpStep,
+        call: Call,
+        inputs: Mapping[str, Any],
+        done: Mapping[str, StepResult],
     ) -> StepResult:
         bound = {name: resolve(target, inputs, done) for name, target in step.inputs.items()}
         started = time.perf_counter()
@@ -198,6 +214,17 @@ class Chain:
             finish_reason=answer.generation.finish_reason,
             scores=answer.generation.scores,
         )
+
+
+def text_of(value: Any) -> str:
+    """A step's value as text: itself, or JSON; StepError for what JSON cannot hold."""
+    if isinstance(value, str):
+        return value
+    try:
+        return orjson.dumps(value, default=str).decode()
+    except TypeError as error:
+        message = f"the value cannot be written as JSON: {error}"
+        raise StepError(message) from error
 
 
 def _since(started: float) -> float:

@@ -10,6 +10,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import orjson
+
 from harness.errors import UsageError
 from harness.serve.callers import StepError
 from harness.spec.apps import FunctionStep
@@ -28,7 +30,7 @@ def load_function(folder: Path, step: FunctionStep) -> Callable[..., Any]:
     module = importlib.util.module_from_spec(spec)
     try:
         spec.loader.exec_module(module)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         message = f"{path}: does not import ({type(error).__name__}: {error})"
         raise UsageError(message) from error
     function = getattr(module, name, None)
@@ -40,11 +42,21 @@ def load_function(folder: Path, step: FunctionStep) -> Callable[..., Any]:
 
 
 async def run_function(function: Callable[..., Any], bound: Mapping[str, Any]) -> Any:
-    """Call it with the bound inputs as keywords, in a thread unless it is a coroutine function."""
+    """Call it with the bound inputs as keywords, in a thread unless it is a coroutine function.
+
+    StepError when it raises, or returns what JSON cannot hold (keys that are no texts, a lone surrogate).
+    """
     try:
         if inspect.iscoroutinefunction(function):
-            return await function(**bound)
-        return await asyncio.to_thread(function, **bound)
+            value = await function(**bound)
+        else:
+            value = await asyncio.to_thread(function, **bound)
     except Exception as error:
         message = f"{function.__name__} raised {type(error).__name__}: {error}"
         raise StepError(message) from error
+    try:
+        orjson.dumps(value, default=str)
+    except TypeError as error:
+        message = f"{function.__name__} returned what JSON cannot hold ({error}): {value!r:.200}"
+        raise StepError(message) from error
+    return value

@@ -43,7 +43,11 @@ class HttpRunner:
         body = self._fill(step.body, context)
         url = self._fill(step.url, context)
         window = int(time.time() // step.cache_s) if step.cache_s else 0
-        key = digest_of({"http": target_digest(step), "url": url, "body": body, "repeat": repeat, "window": window})
+        try:
+            key = digest_of({"http": target_digest(step), "url": url, "body": body, "repeat": repeat, "window": window})
+        except TypeError as error:
+            message = f"{step.method} {url}: the request cannot be written as JSON: {error}"
+            raise StepError(message) from error
         kept = self._cache.get_many([key]) if self._cache is not None and step.cache_s else {}
         if key in kept:
             self.hits += 1

@@ -89,7 +89,13 @@ def _require_local(model: Model) -> None:
 def cache_identity(model: Model) -> dict[str, str]:
     """What the generation cache must know of the engine, found without loading it (or torch)."""
     if not model.pinned:
-        return {"engine": model.engine, "engine_version": model.version, "dtype": "", "cpu": "", "tokenizer_template": ""}
+        return {
+            "engine": model.engine,
+            "engine_version": model.version,
+            "dtype": "",
+            "cpu": "",
+            "tokenizer_template": "",
+        }
     return {
         "engine": model.engine,
         "engine_version": f"{_version('transformers')}/{_version('torch')}/r{ENGINE_REVISION}",
@@ -110,7 +116,9 @@ def _version(package: str) -> str:
 def cpu_capability() -> str:
     """The widest vector set that torch would use here: results differ in the last bits between them."""
     try:
-        flags = next(line for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith(("flags", "Features")))
+        flags = next(
+            line for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith(("flags", "Features"))
+        )
     except (OSError, StopIteration):
         import platform
 

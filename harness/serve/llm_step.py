@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import asyncio
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import orjson
 
 from harness.serve.callers import Answer, Caller, StepError
-from harness.serve.protocol import ChoiceOutput, Decoding, Generation, GenerationRequest, JsonOutput, Message, TextOutput
+from harness.serve.protocol import (
+    ChoiceOutput,
+    Decoding,
+    Generation,
+    GenerationRequest,
+    JsonOutput,
+    Message,
+    TextOutput,
+)
 from harness.spec import apps
 from harness.spec.apps import LlmStep
 from harness.spec.prompts import Prompt
@@ -50,6 +59,7 @@ class LlmRunner:
     def __init__(self, files: AppFiles, caller: Caller) -> None:
         self._files = files
         self._caller = caller
+        self._priors: dict[tuple[str, tuple[str, ...], str], dict[str, float]] = {}
 
     async def run(self, step: LlmStep, bound: Mapping[str, Any], options: Any, case: str, repeat: int) -> LlmAnswer:
         """The step's value; StepError for a refused input, an empty choice, JSON that was cut off."""
@@ -78,27 +88,55 @@ class LlmRunner:
             return LlmAnswer(next(iter(options)), only, cached=True)
         wanted = ChoiceOutput(tuple(ids))
         answer = await self._ask(step, values, wanted, case, repeat)
-        best, cached = answer.generation.text, answer.cached
-        neutral = step.output.calibrate if isinstance(step.output, apps.ChoiceOutput) else None
-        if neutral is not None and answer.generation.scores is not None:
-            blank = await self._ask(step, {**values, **neutral}, wanted, "", 0)
-            prior, scores = blank.generation.scores or {}, answer.generation.scores
-            best = max(scores, key=lambda text: scores[text] - prior.get(text, 0.0))
-            cached = cached and blank.cached
-        best = _unquoted(best)
+        best, scores = _unquoted(answer.generation.text), answer.generation.scores
+        neutral = step.output.calibrate if isinstance(step.output, apps.ChoiceOutput) else ()
+        if neutral and scores is not None:
+            prior = await self._prior(step, values, wanted, neutral)
+            best = max(scores, key=lambda text: scores[text] - prior[text])
         if best not in ids:
             message = f"the model chose {best[:100]!r}, which is none of the {len(ids)} options"
             raise StepError(message)
-        return LlmAnswer(ids[best], answer.generation, cached)
+        return LlmAnswer(ids[best], answer.generation, answer.cached)
+
+    async def _prior(
+        self, step: LlmStep, values: Mapping[str, Any], wanted: ChoiceOutput, neutral: Sequence[Mapping[str, Any]]
+    ) -> Mapping[str, float]:
+        """Each option's mean log-probability under the neutral inputs, asked once for all cases that share the rest."""
+        rest = {name: value for name, value in values.items() if not all(name in stand_in for stand_in in neutral)}
+        key = (step.id, wanted.options, repr(sorted(rest.items())))
+        if key not in self._priors:
+            blanks = await asyncio.gather(
+                *(self._ask(step, {**values, **stand_in}, wanted, "", 0) for stand_in in neutral)
+            )
+            found = [blank.generation.scores or {} for blank in blanks]
+            self._priors[key] = {
+                option: sum(scores.get(option, 0.0) for scores in found) / len(found) for option in wanted.options
+            }
+        return self._priors[key]
 
     async def _ask(
-        self, step: LlmStep, values: Mapping[str, Any], wanted: ChoiceOutput | JsonOutput | TextOutput, case: str, repeat: int
+        self,
+        step: LlmStep,
+        values: Mapping[str, Any],
+        wanted: ChoiceOutput | JsonOutput | TextOutput,
+        case: str,
+        repeat: int,
     ) -> Answer:
         prompt = self._files.prompts[step.prompt]
         messages = tuple(Message(m["role"], m["content"]) for m in prompt.render(values))
+        _refuse_half_characters(messages)
         seed = seed_for(self._files.app.seed, case, step.id, repeat)
         request = GenerationRequest(messages, decoding_of(step, prompt, seed), wanted, step.adapter)
         return await self._caller.ask(self._files.models[step.model], request, repeat)
+
+
+def _refuse_half_characters(messages: Sequence[Message]) -> None:
+    for message in messages:
+        try:
+            message.content.encode()
+        except UnicodeEncodeError as error:
+            why = f"the {message.role} message holds half a character (a lone surrogate) at {error.start}"
+            raise StepError(why) from error
 
 
 def _options(output: apps.ChoiceOutput, given: Any) -> Mapping[str, str]:
@@ -108,7 +146,9 @@ def _options(output: apps.ChoiceOutput, given: Any) -> Mapping[str, str]:
         return given
     if isinstance(given, list) and given and all(isinstance(value, str) for value in given):
         return {value: value for value in given}
-    message = f"options_from {output.options_from}: expected a list of texts or a mapping id to text, found {given!r:.100}"
+    message = (
+        f"options_from {output.options_from}: expected a list of texts or a mapping id to text, found {given!r:.100}"
+    )
     raise StepError(message)
 
 

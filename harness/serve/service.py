@@ -100,8 +100,13 @@ def with_overrides(files: AppFiles, overrides: DecodingOverrides) -> AppFiles:
         raise RequestError(message, next(iter(given)))
     step = steps[last]
     assert isinstance(step, LlmStep)
-    steps[last] = step.model_copy(update={"decoding": Decoding(**{**step.decoding.model_dump(exclude_none=True), **given})})
-    parts = {**files.parts, "overrides": digest_of({k: list(v) if isinstance(v, tuple) else v for k, v in given.items()})}
+    steps[last] = step.model_copy(
+        update={"decoding": Decoding(**{**step.decoding.model_dump(exclude_none=True), **given})}
+    )
+    parts = {
+        **files.parts,
+        "overrides": digest_of({k: list(v) if isinstance(v, tuple) else v for k, v in given.items()}),
+    }
     return replace(files, app=files.app.model_copy(update={"steps": tuple(steps)}), parts=parts)
 
 
@@ -122,7 +127,10 @@ def build_gateway(root: str, cache: str, apps: list[str], baseline: str | None =
             present = {path.parent.name for path in Path(tree).glob("suites/*/app.yaml")}
             wanted = [name for name in apps if name in present]
             loaded = load_repository(Path(tree), with_suites=False, only=wanted).apps if wanted else {}
-            services |= {f"{name}{suffix}": AppService(f"{name}{suffix}", files, hub, generations) for name, files in loaded.items()}
+            services |= {
+                f"{name}{suffix}": AppService(f"{name}{suffix}", files, hub, generations)
+                for name, files in loaded.items()
+            }
     return create_app(_models(services, hub), services)
 
 

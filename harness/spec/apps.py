@@ -38,14 +38,21 @@ class ChoiceOutput(Spec):
 
     ``options`` maps what the step returns to what the model reads; a list means that both are equal.
     ``options_from`` takes a list of ids, or a mapping id to text, from another step.
-    ``calibrate`` subtracts each option's log-probability under an empty input (contextual calibration,
-    Zhao et al. 2021, arXiv 2102.09690), which takes out the model's liking for some labels.
+    ``calibrate`` holds inputs that stand in for the case's own: each option's mean log-probability under them is
+    subtracted, which takes out the model's liking for some labels. One neutral input is contextual calibration
+    (Zhao et al. 2021, arXiv 2102.09690), a balanced list of typical ones batch calibration (Zhou et al. 2023,
+    arXiv 2309.17249), whose batch is fixed here so that no answer depends on other cases.
     """
 
     kind: Literal["choice"]
     options: dict[str, str] | None = None
     options_from: Reference | None = None
-    calibrate: dict[str, Any] | None = None
+    calibrate: tuple[dict[str, Any], ...] = ()
+
+    @field_validator("calibrate", mode="before")
+    @classmethod
+    def _one_is_a_list(cls, value: Any) -> Any:
+        return [value] if isinstance(value, dict) else value
 
     @field_validator("options", mode="before")
     @classmethod

@@ -75,18 +75,24 @@ def duplicates(files: Iterable[CaseFile]) -> list[Problem]:
         ids = [prefix + (row if isinstance(row, str) else row.id) for row in rows] or [case.id for case in file.cases]
         for name in ids:
             if name in seen:
-                problems.append(Problem(file.path, None, f"duplicate case id {name!r}, also in {seen[name]}; rename one"))
+                problems.append(
+                    Problem(file.path, None, f"duplicate case id {name!r}, also in {seen[name]}; rename one")
+                )
             seen[name] = file.path
     return problems
 
 
 def _external(spec: ExternalCases, shown: str, fetch: Fetch) -> tuple[Case, ...]:
     content = fetch(spec.source, spec.sha256).read_bytes()
-    data = orjson.loads(content) if spec.format == "json" else [orjson.loads(x) for x in content.splitlines() if x.strip()]
+    data = (
+        orjson.loads(content) if spec.format == "json" else [orjson.loads(x) for x in content.splitlines() if x.strip()]
+    )
     rows = {str(dig(row, spec.id)): row for row in data}
     absent = [name for name in map(_row_id, spec.rows) if name not in rows]
     if absent:
-        raise UsageError.of([Problem(shown, None, f"{spec.source} has no row with {spec.id} = {name!r}") for name in absent])
+        raise UsageError.of(
+            [Problem(shown, None, f"{spec.source} has no row with {spec.id} = {name!r}") for name in absent]
+        )
     return tuple(_case(spec, row, rows[_row_id(row)]) for row in spec.rows)
 
 

@@ -42,7 +42,7 @@ def git(root: Path, *args: str, check: bool = True) -> str | None:
 def find_baseline(root: Path, ref: str | None = None) -> Revision:
     """The commit to compare with.
 
-    With ``ref``: the merge base of HEAD and that ref. Without: on a branch the merge base with the default branch;
+    With ``ref``: the merge base of HEAD and that ref (``release``: the last tag v*). Without: on a branch the merge base with the default branch;
     on the default branch HEAD while files are edited, else the first parent. Raises UsageError for an unknown ref
     and for a shallow clone that lacks the commit.
     """
@@ -50,12 +50,17 @@ def find_baseline(root: Path, ref: str | None = None) -> Revision:
     if head is None:
         return Revision(ref or "HEAD", None, "no commit yet: everything is new")
     if ref is not None:
+        ref = _last_release(root) if ref == "release" else ref
         commit = git(root, "rev-parse", "--verify", "--quiet", f"{ref}^{{commit}}", check=False)
         if commit is None:
             raise _unknown(root, ref)
         return Revision(ref, _merge_base(root, commit, ref), f"merge base with {ref}")
     main = _default_branch(root)
-    if main and (tip := git(root, "rev-parse", f"{main}^{{commit}}", check=False)) and (tip != head or _beside(root, main)):
+    if (
+        main
+        and (tip := git(root, "rev-parse", f"{main}^{{commit}}", check=False))
+        and (tip != head or _beside(root, main))
+    ):
         return Revision(main, _merge_base(root, tip, main), f"merge base with {main}")
     if git(root, "status", "--porcelain", "--", *APP_PATHS, f":(exclude){_APPROVALS}"):
         return Revision("HEAD", head, "edited files on the default branch: compared with HEAD")
@@ -63,6 +68,14 @@ def find_baseline(root: Path, ref: str | None = None) -> Revision:
     if parent is None and _shallow(root):
         raise _unknown(root, "HEAD^1")
     return Revision("HEAD^1", parent, "first parent" if parent else "first commit: everything is new")
+
+
+def _last_release(root: Path) -> str:
+    tag = git(root, "describe", "--tags", "--abbrev=0", "--match", "v*", check=False)
+    if tag is None:
+        message = "--baseline release: no release yet (a tag v*); give a branch, tag or commit instead"
+        raise UsageError(message)
+    return tag
 
 
 def _merge_base(root: Path, commit: str, ref: str) -> str:
@@ -78,7 +91,9 @@ def _unknown(root: Path, ref: str) -> UsageError:
             f"the clone is shallow and lacks the merge base with {ref!r}; fetch the whole history "
             "(git fetch --unshallow, or in GitHub Actions: actions/checkout with fetch-depth: 0)"
         )
-    return UsageError(f"no commit {ref!r} shares history with HEAD; give --baseline a branch, tag or commit of this repository")
+    return UsageError(
+        f"no commit {ref!r} shares history with HEAD; give --baseline a branch, tag or commit of this repository"
+    )
 
 
 def _shallow(root: Path) -> bool:

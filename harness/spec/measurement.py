@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Literal
@@ -59,8 +59,31 @@ _NAMES = tuple(field.name for field in fields(Measurement))
 
 
 def encode(row: Measurement) -> bytes:
-    """One JSON line, newline included."""
-    return orjson.dumps(row.as_dict(), option=orjson.OPT_APPEND_NEWLINE)
+    """One JSON line, newline included; half a character, which UTF-8 cannot hold, becomes U+FFFD."""
+    return dump_line(row, default=None)
+
+
+def dump_line(value: Any, default: Callable[[Any], Any] | None) -> bytes:
+    """``value`` as one line of JSON: records by their fields, ``default`` for what JSON does not know.
+
+    Half a character (a lone surrogate, as a model's decoder may give) becomes U+FFFD. TypeError: JSON cannot hold it.
+    """
+    options = orjson.OPT_APPEND_NEWLINE | orjson.OPT_NON_STR_KEYS
+    try:
+        return orjson.dumps(value, default=default, option=options)
+    except TypeError:
+        return orjson.dumps(whole_characters(value), default=default, option=options)
+
+
+def whole_characters(value: Any) -> Any:
+    """Plain data of ``value`` with U+FFFD for every half of a character."""
+    if isinstance(value, str):
+        return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    if isinstance(value, Mapping):
+        return {whole_characters(key): whole_characters(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [whole_characters(item) for item in value]
+    return whole_characters(value.as_dict()) if isinstance(value, Measurement) else value
 
 
 def write_measurements(path: Path, rows: Iterable[Measurement]) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import Literal, Self
 
 from pydantic import Field, model_validator
@@ -46,9 +47,14 @@ class Model(Spec):
     @model_validator(mode="after")
     def _complete(self) -> Self:
         local = self.engine == "transformers"
-        needed = {"source": self.source, "sha256": self.sha256} if local else {
-            "base_url": self.base_url, "model_id": self.model_id,
-        }
+        needed = (
+            {"source": self.source, "sha256": self.sha256}
+            if local
+            else {
+                "base_url": self.base_url,
+                "model_id": self.model_id,
+            }
+        )
         absent = [key for key, value in needed.items() if not value]
         if absent:
             message = f"model {self.name!r}: engine {self.engine!r} needs {' and '.join(map(repr, absent))}"
@@ -60,7 +66,7 @@ class Model(Spec):
         """Whether the bytes behind the name are known; an endpoint's are not."""
         return self.engine == "transformers"
 
-    @property
+    @cached_property
     def digest(self) -> str:
         """sha256 over what decides the outputs: the file (weights, tokenizer, chat template), engine and dtype."""
         if self.pinned:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 from harness.errors import Problem, UsageError
@@ -37,7 +38,7 @@ class AppFiles:
         """The app's suite folder."""
         return self.root / "suites" / self.app.name
 
-    @property
+    @cached_property
     def digest(self) -> str:
         """The app's identity: its steps with prompts, model bytes, decoding, functions, and its wiring."""
         return digest_of(dict(self.parts))
@@ -92,7 +93,9 @@ def load_repository(root: Path, *, with_suites: bool = True, only: Collection[st
     for name in sorted(set(only) - set(names)):
         state.problems.append(Problem("suites", None, f"no app {name!r}; known apps: {', '.join(names) or 'none'}"))
     if not folders:
-        state.problems.append(Problem("suites", None, f"no suites/<app>/app.yaml under {root}; is this the right folder?"))
+        state.problems.append(
+            Problem("suites", None, f"no suites/<app>/app.yaml under {root}; is this the right folder?")
+        )
     _load_shared(state)
     apps: dict[str, AppFiles] = {}
     suites: dict[str, SuiteFiles] = {}
@@ -131,7 +134,9 @@ def _load_app(folder: Path, state: _Loading) -> AppFiles | None:
     state.problems += problems
     if app is None:
         return None
-    wrong = [] if app.name == folder.name else [f"name is {app.name!r} but the folder is {folder.name!r}; make them equal"]
+    wrong = (
+        [] if app.name == folder.name else [f"name is {app.name!r} but the folder is {folder.name!r}; make them equal"]
+    )
     parts = {"inputs": digest_of([app.inputs[k].model_dump(mode="json") | {"name": k} for k in sorted(app.inputs)])}
     parts |= {"result": app.result, "seed": str(app.seed)}
     prompts: dict[str, Prompt] = {}
@@ -163,12 +168,16 @@ def _link(step: LlmStep, state: _Loading, prompts: dict[str, Prompt], models: di
         declared = prompt.front.inputs
         bound = set(step.inputs) | ({"options"} if "options" in declared and step.output.kind == "choice" else set())
         for name in sorted(set(step.inputs) - set(declared)):
-            wrong.append(f"step {step.id!r} binds {name!r}; prompt {prompt.key} declares {', '.join(declared) or 'none'}")
+            wrong.append(
+                f"step {step.id!r} binds {name!r}; prompt {prompt.key} declares {', '.join(declared) or 'none'}"
+            )
         for name, spec in declared.items():
             if spec.required and spec.default is None and name not in bound:
                 wrong.append(f"step {step.id!r} does not bind input {name!r}, which prompt {prompt.key} requires")
     if model is None:
-        wrong.append(f"step {step.id!r}: no model {step.model!r}; there are: {', '.join(sorted(state.models)) or 'none'}")
+        wrong.append(
+            f"step {step.id!r}: no model {step.model!r}; there are: {', '.join(sorted(state.models)) or 'none'}"
+        )
     else:
         models[model.name] = model
     if step.adapter:
@@ -181,7 +190,9 @@ def _function_files(step: FunctionStep, folder: Path) -> tuple[dict[str, str], l
     for name in (step.function.split(":")[0], *step.files):
         path = (folder / name).resolve()
         if not path.is_relative_to(folder.resolve()) or not path.is_file():
-            wrong.append(f"step {step.id!r}: no file {name!r} in {folder.name}/; functions and data live in the suite folder")
+            wrong.append(
+                f"step {step.id!r}: no file {name!r} in {folder.name}/; functions and data live in the suite folder"
+            )
         else:
             digests[name] = digest_bytes(path.read_bytes().replace(b"\r\n", b"\n"))
     return digests, wrong
@@ -207,8 +218,10 @@ def _load_suite(folder: Path, app: AppFiles | None, state: _Loading) -> SuiteFil
 
 def _with_steps(gates: Sequence[Gate], suite: Suite) -> tuple[Gate, ...]:
     # A metric belongs to one check, which says whose output it looks at: a gate need not say it again.
-    steps = {item.id: item.step for item in (*suite.checks, *suite.properties)}
-    return tuple(gate.model_copy(update={"step": gate.step or steps.get(gate.metric.split(".")[0], "")}) for gate in gates)
+    steps = {check.id: check.step for check in suite.checks} | {rule.id: rule.step for rule in suite.properties}
+    return tuple(
+        gate.model_copy(update={"step": gate.step or steps.get(gate.metric.split(".")[0], "")}) for gate in gates
+    )
 
 
 def _yardstick(folder: Path) -> Sequence[Path]:
@@ -222,15 +235,21 @@ def _cross(
     shown = state.shown(folder / "gates.yaml")
     problems = []
     ids = [gate.id for gate in gates.gates]
-    problems += [Problem(shown, 1, f"gate id {name!r} stands twice") for name in sorted({i for i in ids if ids.count(i) > 1})]
+    problems += [
+        Problem(shown, 1, f"gate id {name!r} stands twice") for name in sorted({i for i in ids if ids.count(i) > 1})
+    ]
     metrics = {check.id for check in suite.checks} | {rule.id for rule in suite.properties}
     for gate in gates.gates:
         if gate.metric.split(".")[0] not in metrics:
             known = ", ".join(sorted(metrics))
-            problems.append(Problem(shown, 1, f"gate {gate.id!r}: no metric {gate.metric!r}; the suite measures: {known}"))
+            problems.append(
+                Problem(shown, 1, f"gate {gate.id!r}: no metric {gate.metric!r}; the suite measures: {known}")
+            )
         if gate.slice != "all" and gate.slice not in suite.slices:
             known = ", ".join(suite.slices) or "none"
-            problems.append(Problem(shown, 1, f"gate {gate.id!r}: slice {gate.slice!r} is not declared in suite.yaml: {known}"))
+            problems.append(
+                Problem(shown, 1, f"gate {gate.id!r}: slice {gate.slice!r} is not declared in suite.yaml: {known}")
+            )
     steps = {step.id for step in app.app.steps} if app else set()
     wanted = [(f"check {check.id!r}", check.step) for check in suite.checks]
     wanted += [(f"property {rule.id!r}", rule.step) for rule in suite.properties]

@@ -40,7 +40,8 @@ def parse_yaml(text: str, path: str, first_line: int = 1) -> tuple[Document | No
     try:
         for event in yaml.parse(text, Loader=_Loader):
             if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None):
-                line = event.start_mark.line + first_line
+                mark = event.start_mark
+                line = (mark.line if mark else 0) + first_line
                 problems.append(Problem(path, line, "anchors and aliases are not allowed; write the value out"))
         node = yaml.compose(text, Loader=_Loader)
     except yaml.MarkedYAMLError as error:
@@ -94,7 +95,7 @@ def _scalar(node: yaml.Node) -> Any:
         return value.lower() == "true"
     if tag == "null":
         return None
-    if tag in {"int", "float"}:
+    if isinstance(node, yaml.ScalarNode) and tag in {"int", "float"}:
         loader = yaml.SafeLoader("")
         return loader.construct_yaml_int(node) if tag == "int" else loader.construct_yaml_float(node)
     return value

@@ -21,6 +21,7 @@ GENERATION_FIELDS = (
     "seed",
     "repeat",
 )
+_FIELDS = frozenset(GENERATION_FIELDS)
 
 
 class GenerationCache(KeyValueCache):
@@ -37,8 +38,8 @@ class ScoreCache(KeyValueCache):
 
 def generation_key(**fields: Any) -> str:
     """The key of one generation, from exactly ``GENERATION_FIELDS``; TypeError names what is missing or unknown."""
-    missing, unknown = sorted(set(GENERATION_FIELDS) - set(fields)), sorted(set(fields) - set(GENERATION_FIELDS))
-    if missing or unknown:
+    if fields.keys() != _FIELDS:
+        missing, unknown = sorted(_FIELDS - fields.keys()), sorted(fields.keys() - _FIELDS)
         message = f"a generation key has the fields {GENERATION_FIELDS}; missing {missing}, unknown {unknown}"
         raise TypeError(message)
     return digest_of(fields)

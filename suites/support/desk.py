@@ -9,7 +9,9 @@ from typing import Any
 
 import yaml
 
-_ORDER = re.compile(r"(?:\bord(?:er)?\b[\s.:#-]*(?:number|no\.?|nr\.?|num)?[\s:#-]*|#\s*|\bORD)(\d{2}[\s.-]?\d{3})\b", re.IGNORECASE)
+_ORDER = re.compile(
+    r"(?:\bord(?:er)?\b[\s.:#-]*(?:number|no\.?|nr\.?|num)?[\s:#-]*|#\s*|\bORD)(\d{2}[\s.-]?\d{3})\b", re.IGNORECASE
+)
 _BARE = re.compile(r"(?<![\d.,])(4[4-9]\d{3})(?![\d.,]*\d)")
 _MAX_WORDS = 90
 _HIGH = re.compile(
@@ -17,7 +19,10 @@ _HIGH = re.compile(
     r"smoke|smoking|fire|sparks?|shock|burn\w*|injur\w*|bleed\w*|allerg\w*|chok\w*|glass in|danger\w*|third time|chargeback|police)\b",
     re.IGNORECASE,
 )
-_LOW = re.compile(r"\b(no rush|no hurry|whenever|just wondering|just curious|just asking|out of curiosity|take your time)\b", re.IGNORECASE)
+_LOW = re.compile(
+    r"\b(no rush|no hurry|whenever|just wondering|just curious|just asking|out of curiosity|take your time)\b",
+    re.IGNORECASE,
+)
 _HUMAN = re.compile(
     r"\b(real person|human( being)?|a person|manager|supervisor|lawyer|court|fraud\w*|stolen|hacked|chargeback|consumer (authority|protection)|"
     r"third time|3rd time|fourth time|someone else (used|ordered)|charged (me )?twice|double charge\w*|smoke|smoking|fire|sparks?|"
@@ -53,11 +58,15 @@ def read(message: str, history: list[dict[str, str]]) -> dict[str, Any]:
     A dialogue's last message is often short ("yes, the blue one"): the customer's message before it comes along.
     """
     words = message.split()
-    text = " ".join(words if len(words) <= _MAX_WORDS else [*words[: _MAX_WORDS // 2], "...", *words[-_MAX_WORDS // 2 :]])
+    text = " ".join(
+        words if len(words) <= _MAX_WORDS else [*words[: _MAX_WORDS // 2], "...", *words[-_MAX_WORDS // 2 :]]
+    )
     earlier = [turn["content"] for turn in history if turn["role"] == "user"]
     if earlier and len(words) < 12:
         text = " ".join([*earlier[-1].split()[-40:], text])
-    order = order_number(message) or next((n for turn in reversed(history) if (n := order_number(turn["content"]))), None)
+    order = order_number(message) or next(
+        (n for turn in reversed(history) if (n := order_number(turn["content"]))), None
+    )
     return {"text": text, "order_id": order}
 
 
@@ -66,7 +75,13 @@ def facts(intent: str, text: str, order_id: str | None, tier: str, channel: str)
     order = _orders().get(order_id or "")
     urgency = "high" if _HIGH.search(text) else "low" if _LOW.search(text) or intent in _LOW_INTENTS else "normal"
     action = _action(intent, text, order)
-    known = {"action": action, "tier": tier, "channel": channel, "urgency": urgency, "status": order["status"] if order else None}
+    known = {
+        "action": action,
+        "tier": tier,
+        "channel": channel,
+        "urgency": urgency,
+        "status": order["status"] if order else None,
+    }
     entry = _policy()["intents"][intent]
     own = [s for s in entry["sentences"] if not s.get("extra")]
     fitting = [s for s in own if _holds(s.get("when", {}), known) and (order or "{" not in s["text"])]
@@ -130,11 +145,4 @@ def approved(subject: Any) -> bool:
 
 def order_right(subject: Any) -> bool:
     """Check: the order that is talked about was found, or none where none is."""
-    return subject.steps["facts"]["order_id"] == subject.inputs.get("_order", subject.expect)
-
-
-def handled(subject: Any) -> bool:
-    """Check: intent, action and order are all right, so that nobody has to step in."""
-    expect, found = subject.expect, subject.steps["facts"]
-    right = (subject.steps["triage"], found["action"], found["order_id"]) == (expect["intent"], expect["action"], expect["order_id"])
-    return right
+    return subject.steps["facts"]["order_id"] == (subject.expect or None)

@@ -52,9 +52,11 @@ def test_clone_has_the_digests_of_its_origin(tmp_path: Path) -> None:
     project = make_project(tmp_path)
     project.git("clone", "--quiet", str(project.root), str(tmp_path / "clone"))
     clone = Project(tmp_path / "clone")
-    project.branch()
-    assert (project.run("gate"), clone.run("gate")) == (0, 0)
+    for one in (project, clone):
+        one.branch()
+        assert one.run("gate") == 0
     assert project.file("verdict.json")["apps"] == clone.file("verdict.json")["apps"]
+    assert clone.file("verdict.json")["apps"]["desk"]["baseline"] is not None
 
 
 def test_changed_app_measures_both_arms(tmp_path: Path) -> None:

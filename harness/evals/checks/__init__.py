@@ -25,6 +25,18 @@ from harness.evals.checks.registry import Built, Context, check
 from harness.evals.checks.subject import Run, Score, Subject, Unscored
 
 __all__ = [
-    "Built", "Check", "CheckInfo", "Confusion", "Context", "LabelQuality", "Run", "Score", "Subject", "Unscored",
-    "build_check", "catalogue", "check", "confusion",
+    "Built",
+    "Check",
+    "CheckInfo",
+    "Confusion",
+    "Context",
+    "LabelQuality",
+    "Run",
+    "Score",
+    "Subject",
+    "Unscored",
+    "build_check",
+    "catalogue",
+    "check",
+    "confusion",
 ]

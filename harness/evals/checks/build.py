@@ -13,7 +13,7 @@ from typing import Any
 from harness.errors import UsageError
 from harness.evals.checks.registry import REGISTER, Better, Built, Context, Fetch, Range, Registered
 from harness.evals.checks.settings import INJECTED, read_settings, wrong_settings
-from harness.evals.checks.subject import Run, Score, Subject, Unscored, shown
+from harness.evals.checks.subject import Run, Score, Subject, Unscored, printable, shown
 from harness.store import cache_home, digest_of
 from harness.store import fetch as fetch_source
 
@@ -147,9 +147,9 @@ def guarded(
             scores = [made] if isinstance(made, Score) else made
             return [_sound(score, limits) for score in scores] or [Score(None, f"{declared.name} gave no score")]
         except Unscored as error:
-            return [Score(None, str(error))]
+            return [Score(None, printable(str(error)))]
         except Exception as error:
-            return [Score(None, f"{declared.name} raised {type(error).__name__}: {error}"[:500])]
+            return [Score(None, printable(f"{declared.name} raised {type(error).__name__}: {error}"))]
 
     return safe
 

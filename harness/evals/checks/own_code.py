@@ -14,7 +14,7 @@ from pydantic import Field
 from harness.evals.checks.paths import inside
 from harness.evals.checks.registry import Built, Context, check
 from harness.evals.checks.setting_types import Number, Text, Texts
-from harness.evals.checks.subject import Score, Subject, Unscored, shown
+from harness.evals.checks.subject import Score, Subject, Unscored, printable, shown
 from harness.store import digest_bytes, digest_file
 
 Function = Annotated[str, Field(pattern=r"^[^:]+\.py:[A-Za-z_]\w*$", description="file.py:function")]
@@ -83,9 +83,8 @@ def _imported(path: Path, module_name: str) -> Any:
 
 def _score(said: Any, name: str) -> Score:
     if isinstance(said, Score):
-        if said.value is None:
-            return said
-        return Score(_number(said.value, name), said.reason, said.metric, said.unit)
+        value = None if said.value is None else _number(said.value, name)
+        return Score(value, printable(said.reason), said.metric, said.unit)
     return Score(_number(said, name))
 
 

@@ -129,12 +129,12 @@ def _broken_references(schema: Mapping[str, Any]) -> list[str]:
 
     def walk(resource: Any, resolver: Any) -> None:
         resolver = resolver.in_subresource(resource)
-        reference = resource.contents.get("$ref") if isinstance(resource.contents, Mapping) else None
-        if isinstance(reference, str):
+        contents = resource.contents if isinstance(resource.contents, Mapping) else {}
+        for reference in (contents[key] for key in ("$ref", "$dynamicRef") if isinstance(contents.get(key), str)):
             try:
                 resolver.lookup(reference)
             except (Unresolvable, ValueError, LookupError):
-                broken.append(f"$ref {reference!r} points to nothing inside the schema")
+                broken.append(f"reference {reference!r} points to nothing inside the schema")
         for inner in resource.subresources():
             walk(inner, resolver)
 

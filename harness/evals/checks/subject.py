@@ -55,6 +55,11 @@ def verdict(passed: bool, reason: str) -> Score:
     return PASSED if passed else Score(0.0, reason)
 
 
+def printable(reason: object, limit: int = 500) -> str:
+    """A reason that can be written to any file: cut, and lone surrogates escaped."""
+    return str(reason)[:limit].encode("utf-8", "backslashreplace").decode()
+
+
 def shown(value: Any, limit: int = 80) -> str:
     """``value`` for a reason: quoted, on one line, cut."""
     # Cutting before repr keeps a reason about a 100 KB output cheap.

@@ -46,6 +46,7 @@ def _score(check: Check, output: str, expect: object) -> Score:
         ("east east north", "east", 2 / 5**0.5),
         ("east", ["north", "east"], 1.0),
         ("still", "east", 0.0),
+        ("east beyond", "east", 1.0),
         ("", "east", 0.0),
         ("\ud800 east", "east", 1.0),
     ],

@@ -35,6 +35,8 @@ def much(subject): return 7
 def fails(subject): return {}["missing key"]
 def cannot_tell(subject): raise Unscored("the order is unknown")
 def score_of_text(subject): return Score("1")
+def broken_text(subject): raise ValueError("bad \\ud800")
+def broken_reason(subject): return Score(0.0, "bad \\ud800" + "x" * 10_000)
 def nothing(subject): return []
 async def later(subject): return True
 number = 3
@@ -84,6 +86,14 @@ def test_what_is_no_value_is_unscored(suite: Path, name: str, reason: str) -> No
     (score,) = _run(suite, name)
     assert score.value is None
     assert reason in score.reason
+
+
+@pytest.mark.parametrize("name", ["broken_text", "broken_reason"])
+def test_reasons_can_be_written(suite: Path, name: str) -> None:
+    """A reason with half a surrogate pair, or of 10 KB, does not break the file of measurements."""
+    (score,) = _run(suite, name)
+    assert "bad \\ud800" in score.reason
+    assert len(score.reason.encode()) < 1000
 
 
 def test_several_metrics(suite: Path) -> None:

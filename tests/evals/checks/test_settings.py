@@ -56,6 +56,7 @@ def test_all_wrong_settings_come_at_once(tmp_path: Path) -> None:
         ("json_schema", {"schema": {"type": "strin"}}, "'schema' at $.type"),
         ("json_schema", {"schema": {"$ref": "#/$defs/missing"}}, "'#/$defs/missing' points to nothing"),
         ("json_schema", {"schema": {"items": {"$ref": "https://example.com/s.json"}}}, "points to nothing inside"),
+        ("json_schema", {"schema": {"not": {"$dynamicRef": "https://example.com/s"}}}, "points to nothing inside"),
         ("json_schema", {"schema": {"properties": {"a": {"pattern": "("}}}}, "$.properties.a.pattern: '('"),
         ("json_schema", {"file": "missing.json"}, "no such file"),
         ("json_schema", {"file": "../outside.json"}, "only files inside the suite's folder"),
