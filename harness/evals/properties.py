@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from harness.errors import UsageError
 from harness.evals.runner import Arm
 from harness.serve.chain import Call, ChainResult
+from harness.spec.cases import dig
 from harness.spec.measurement import Measurement
 from harness.spec.suites import Case, PropertySpec
 from harness.store import digest_of
@@ -163,7 +164,7 @@ def _row(
     spec: PropertySpec, arm: Arm, case: Case, pairs: Sequence[tuple[ChainResult, ChainResult]], stage: str
 ) -> Measurement:
     failed = next((result.reason for pair in pairs for result in pair if result.status != "ok"), "")
-    same = [_output(before, spec.step) == _output(after, spec.step) for before, after in pairs] if not failed else []
+    same = [_output(before, spec) == _output(after, spec) for before, after in pairs] if not failed else []
     return Measurement(
         stage=stage,
         app=arm.files.name,
@@ -183,5 +184,6 @@ def _row(
     )
 
 
-def _output(result: ChainResult, step: str) -> Any:
-    return result.steps[step].output if step else result.value
+def _output(result: ChainResult, spec: PropertySpec) -> Any:
+    value = result.steps[spec.step].output if spec.step else result.value
+    return dig(value, spec.field) if spec.field else value

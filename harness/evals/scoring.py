@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -147,4 +147,14 @@ def _subject(case: Case, result: ChainResult, step: StepResult | None) -> Subjec
 
 def _expecting(subject: Subject, expect: Any) -> Subject:
     # Each check gets mappings of its own: one that changes them must not change what the next one sees.
-    return replace(subject, expect=expect, inputs=dict(subject.inputs), steps=dict(subject.steps))
+    return Subject(
+        subject.output,
+        subject.parsed,
+        expect,
+        dict(subject.inputs),
+        subject.latency_ms,
+        subject.tokens_in,
+        subject.tokens_out,
+        subject.cached,
+        dict(subject.steps),
+    )

@@ -141,6 +141,12 @@ class Results:
                 outputs[output["app"]][output["case"]] = output
         return cls(dict(rows), dict(outputs), done["broken"], done["compared"], frozenset(map(tuple, done["lower"])))
 
+    def outputs_of(self, app: str) -> Mapping[str, dict[str, Any]]:
+        """The candidate's outputs by case; SignoffError when the app's run broke."""
+        if app in self.broken:
+            raise SignoffError(self.broken[app])
+        return self.outputs.get(app, {})
+
     def of(self, app: str, case: str, check: str, variant: Variant = "candidate") -> Sequence[Measurement]:
         """What a check said of a case, one row for each of its metrics; SignoffError when the app's run broke."""
         if app in self.broken:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import http.client
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -72,18 +73,27 @@ def register(node: pytest.Collector, tree: Tree) -> None:
 
     def app() -> AppUnderTest:
         """Ask the app whose suite this is: ``app("text", **inputs)``, and ``app.step(id)`` for a function step."""
-        return AppUnderTest(name, tree.bench)
+        with _told():
+            return AppUnderTest(name, tree.bench)
 
     def outputs() -> Mapping[str, dict[str, Any]]:
         """What the app answered to each case of its suite, by case id: rows as in a run's outputs.jsonl."""
-        results = tree.results
-        if name in results.broken:
-            raise SignoffError(results.broken[name])
-        return results.outputs.get(name, {})
+        with _told():
+            return tree.results.outputs_of(name)
 
     def client() -> Client:
         """A chat client of the gateway, which serves the app under its name."""
-        return Client(f"{tree.bench.url()}/v1")
+        with _told():
+            return Client(f"{tree.bench.url()}/v1")
 
     for function in (app, outputs, client):
         pytest.register_fixture(name=function.__name__, func=function, node=node, scope="session")
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    # Files that are wrong are told as everywhere else: in words, without a traceback.
+    try:
+        yield
+    except SignoffError as error:
+        pytest.fail(str(error), pytrace=False)

@@ -19,10 +19,6 @@ if TYPE_CHECKING:
 _SHOWN_CHARACTERS = 800
 
 
-class CheckFailed(Exception):  # noqa: N818 - the app failed, not the harness
-    """A case is not what a check asks; the text is the whole report."""
-
-
 class CaseRows(pytest.File):
     """``suites/<app>/cases/*``: each case times each check that applies to it."""
 
@@ -43,7 +39,11 @@ class CaseRows(pytest.File):
         for head in heads(file, self.path.read_bytes()):
             for check in suite.suite.checks:
                 if head.has(check):
-                    yield CheckItem.from_parent(self, name=f"{head.id}[{check.id}]", head=head, check=check)
+                    name = f"{head.id}[{check.id}]"
+                    # With the whole id pytest sees that the check is a parameter, which --lf compares.
+                    yield CheckItem.from_parent(
+                        self, name=name, nodeid=f"{self.nodeid}::{name}", head=head, check=check
+                    )
 
     def _declare_markers(self, slices: dict[str, str]) -> None:
         known = {line.split(":")[0] for line in self.config.getini("markers")}
@@ -73,13 +73,17 @@ class CheckItem(pytest.Item):
             self.add_marker(marker(name))
 
     def setup(self) -> None:
-        """Wait for the outputs; SignoffError when the app gave none, or the baseline of a case that fails."""
-        rows = self._rows("candidate")
-        if self._failed(rows) and self.tree.results.compared[self.app]:
-            rows = [*rows, *self._rows("baseline")]
+        """Wait for the outputs; an error when the app gave none, or the baseline of a case that fails."""
+        try:
+            rows = self._rows("candidate")
+            if self._failed(rows) and self.tree.results.compared[self.app]:
+                rows = [*rows, *self._rows("baseline")]
+        except SignoffError as error:
+            pytest.fail(str(error), pytrace=False)
         for row in rows:
             if row.status == "error":
-                raise SignoffError(f"{self.head.id}: no output of the {row.variant} to check: {row.reason}")
+                reason = f"case {self.head.id}: no output of the {row.variant} to check: {row.reason}"
+                pytest.fail(reason, pytrace=False)
 
     def runtest(self) -> None:
         """Judge what the check said."""
@@ -88,7 +92,7 @@ class CheckItem(pytest.Item):
         failed = self._failed(rows)
         if failed:
             self._skip_if_known(failed)
-            raise CheckFailed(self._report(failed))
+            pytest.fail(self._report(failed), pytrace=False)
         unscored = [row for row in rows if row.status == "unscored"]
         if unscored:
             pytest.skip(f"{self.check.id} gave no score: {unscored[0].reason}")
@@ -124,12 +128,6 @@ class CheckItem(pytest.Item):
         for reason in dict.fromkeys(item.reason for item in failed if item.reason):
             lines += _shown("reason", reason)
         return "\n".join(lines)
-
-    def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], *args: Any, **kwargs: Any) -> Any:
-        """The message alone where the exception is one of ours."""
-        if isinstance(excinfo.value, CheckFailed | SignoffError):
-            return str(excinfo.value)
-        return super().repr_failure(excinfo, *args, **kwargs)
 
     def reportinfo(self) -> tuple[Path, int, str]:
         """File, line and name, as pytest shows them."""

@@ -109,8 +109,9 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Say that passing tests are not a verdict."""
-    reports = (report for found in terminalreporter.stats.values() for report in found)
-    apps = {value for report in reports for name, value in getattr(report, "user_properties", ()) if name == _APP}
+    found = (report for kind in terminalreporter.stats.values() for report in kind)
+    ran = (report for report in found if isinstance(report, pytest.TestReport))
+    apps = {value for report in ran for name, value in report.user_properties if name == _APP}
     if apps:
         flags = " ".join(f"--app {name}" for name in sorted(apps))
         terminalreporter.write_line(

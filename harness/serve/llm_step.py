@@ -25,6 +25,8 @@ from harness.spec.prompts import Prompt
 from harness.spec.repository import AppFiles
 from harness.store import seed_for
 
+_DEFAULT = Decoding()
+
 
 @dataclass(frozen=True, slots=True)
 class LlmAnswer:
@@ -38,16 +40,15 @@ class LlmAnswer:
 def decoding_of(step: LlmStep, prompt: Prompt, seed: int) -> Decoding:
     """The prompt's options with the step's decoding over them; greedy and 256 tokens where neither says."""
     options, own = prompt.front.model.options, step.decoding
-    fallback = Decoding()
 
     def pick(mine: Any, prompts: Any, default: Any) -> Any:
         return mine if mine is not None else prompts if prompts is not None else default
 
     return Decoding(
-        max_tokens=pick(own.max_tokens, options.maxOutputTokens, fallback.max_tokens),
-        temperature=pick(own.temperature, options.temperature, fallback.temperature),
-        top_p=pick(own.top_p, options.topP, fallback.top_p),
-        top_k=pick(own.top_k, options.topK, fallback.top_k),
+        max_tokens=pick(own.max_tokens, options.maxOutputTokens, _DEFAULT.max_tokens),
+        temperature=pick(own.temperature, options.temperature, _DEFAULT.temperature),
+        top_p=pick(own.top_p, options.topP, _DEFAULT.top_p),
+        top_k=pick(own.top_k, options.topK, _DEFAULT.top_k),
         seed=pick(None, options.seed, seed),
         stop=own.stop or options.stopSequences,
     )

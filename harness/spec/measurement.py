@@ -101,7 +101,9 @@ def read_measurements(path: Path) -> Iterator[Measurement]:
     with path.open("rb") as stream:
         for number, line in enumerate(stream, start=1):
             try:
-                yield Measurement.of(orjson.loads(line))
-            except (ValueError, TypeError) as error:
+                row = orjson.loads(line)
+                row["slices"] = tuple(row.get("slices", ()))
+                yield Measurement(**row)
+            except (ValueError, TypeError, AttributeError) as error:
                 message = f"{path}:{number}: not a measurement row ({error}); delete the run folder and run again"
                 raise SignoffError(message) from error

@@ -26,7 +26,7 @@ class CheckSpec(Spec):
 
 
 class PropertySpec(Spec):
-    """An invariance: the step's output must not change when its input is rewritten by ``transform``.
+    """An invariance: the step's output, or its ``field``, must not change when its input is rewritten by ``transform``.
 
     ``input`` is the app's input that is rewritten; ``examples`` rewritten inputs are drawn for each of the
     first ``cases`` cases of ``slices``; the metric is the share of cases whose output stayed the same.
@@ -35,6 +35,7 @@ class PropertySpec(Spec):
     id: Slug
     transform: Literal["whitespace", "letter_case", "digit_style"] | str
     step: str = ""
+    field: str = ""
     input: str = "message"
     slices: tuple[str, ...] = ()
     cases: int = Field(default=30, ge=1)

@@ -83,7 +83,9 @@ def test_every_customer_gets_a_finished_sentence(
         assert not set("{}") & set(reply)
 
 
-@pytest.mark.parametrize("text", ["The charger is smoking!", "Somebody used my card, this is fraud", "I will see you in court"])
+@pytest.mark.parametrize(
+    "text", ["The charger is smoking!", "Somebody used my card, this is fraud", "I will see you in court"]
+)
 def test_danger_goes_to_a_human(facts: Step, text: str) -> None:
     """Danger, fraud and law are handed over, unless the shop is not concerned at all."""
     found = facts(intent="damaged_item", text=text, order_id=ORDERS[0], tier="standard", channel="chat")

@@ -123,7 +123,7 @@ def test_browser_stays_closed(
         monkeypatch.delenv(name, raising=False)
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
-    monkeypatch.setattr(room.platform, "system", lambda: "Linux")
+    monkeypatch.setattr("platform.system", lambda: "Linux")
     opened: list[str] = []
     monkeypatch.setattr(webbrowser, "open", opened.append)
     demo(tmp_path, open_report=open_report, as_json=False)
@@ -217,12 +217,15 @@ def test_recording_is_that_of_the_pinned_model(tmp_path: Path) -> None:
     assert f"sha256: {model.sha256}" in own.read_text(encoding="utf-8")
 
 
-def test_recording_again_gives_a_recording_that_plays(tmp_path: Path) -> None:
+def test_recording_again_gives_a_recording_that_plays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """``record`` asks every request that the demo makes; another model's answers tell another story."""
     pytest.importorskip("torch")
     from harness.serve.tiny import save_tiny
 
+    # Twelve letters keep the test short: three prompts, each also asked about the empty letter.
+    tree = write_tree(tmp_path / "files" / "tree", "1.0.0", cases=12)
+    monkeypatch.setattr(room, "FILES", tree.parent)
     path = tmp_path / "recording.jsonl"
     count = record(tmp_path, model_folder=save_tiny(tmp_path / "tiny"), into=path)
-    assert count == len(path.read_bytes().splitlines()) - 1 == 363
+    assert count == len(path.read_bytes().splitlines()) - 1 == 3 * (12 + 1)
     assert demo(tmp_path, open_report=False, as_json=True, recording=path) == 3

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 
 from tests.run.project import ROOT, SORT, http_app, serving, sort
@@ -92,8 +94,19 @@ def test_code_that_does_not_load_is_told(desk: Desk) -> None:
 
 
 @pytest.mark.slow
-def test_real_suites_are_collected_and_run() -> None:
-    """Every case of this repository's suites is an item, and its hand-written tests and a few cases can be run."""
-    told = pytest_process(ROOT, *PLUGIN, "-o", "addopts=", "suites", "-k", "plain-001 or plain-002", "-q")
-    assert " passed" in told and "no verdict" in told, told
-    assert "error" not in told.splitlines()[-1], told
+@pytest.mark.network
+def test_real_suites(monkeypatch: pytest.MonkeyPatch) -> None:
+    """This repository's suites run: their hand-written tests pass, and cases of the real model are judged.
+
+    ``SIGNOFF_TEST_CACHE`` names a cache that has the model already; otherwise it is fetched.
+    """
+    monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
+    if cache := os.environ.get("SIGNOFF_TEST_CACHE"):
+        monkeypatch.setenv("SIGNOFF_CACHE", cache)
+    chosen = ("-o", "addopts=", "-m", "not slow", "-k", "plain-001 or plain-002 or test_desk or test_house")
+    told = pytest_process(ROOT, *PLUGIN, *chosen, "-rA", "suites")
+    assert "signoff gate --app publishing --app support" in told, told
+    for check in ("intent_correct", "reply_approved"):
+        assert f"PASSED suites/support/cases/core.jsonl::plain-001[{check}]" in told, told
+    assert "FAILED suites/support/test_desk.py" not in told and "ERROR" not in told, told
+    assert "FAILED suites/publishing/test_house.py" not in told, told

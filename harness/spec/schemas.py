@@ -1,0 +1,57 @@
+"""JSON Schemas of the versioned files, for editors: complete while typing, and red where ``check`` would complain."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import orjson
+from pydantic import BaseModel
+
+from harness.spec.apps import App
+from harness.spec.gates import GatesFile
+from harness.spec.models import Model
+from harness.spec.prompts import FrontMatter
+from harness.spec.suites import Case, ExternalCases, Suite
+
+DIALECT = "https://json-schema.org/draft/2020-12/schema"
+FILES: Mapping[str, tuple[type[BaseModel], str]] = {
+    "app": (App, "suites/<app>/app.yaml"),
+    "suite": (Suite, "suites/<app>/suite.yaml"),
+    "gates": (GatesFile, "suites/<app>/gates.yaml"),
+    "case": (Case, "one line of suites/<app>/cases/*.jsonl"),
+    "external-cases": (ExternalCases, "suites/<app>/cases/*.yaml"),
+    "model": (Model, "models/<name>/model.yaml"),
+    "prompt": (FrontMatter, "front matter of prompts/<app>/<step>/<version>.prompty"),
+}
+"""The kinds of file: the object that each is read into, and where such files lie."""
+
+
+def schemas() -> dict[str, dict[str, Any]]:
+    """The JSON Schema (draft 2020-12) of every kind of file, with the keys as they are written in the file."""
+    return {
+        name: {"$schema": DIALECT, **model.model_json_schema(by_alias=True), "title": f"Signoff: {place}"}
+        for name, (model, place) in FILES.items()
+    }
+
+
+def write_schemas(folder: Path) -> tuple[Path, ...]:
+    """Write each schema to ``folder/<name>.json`` and return the files."""
+    folder.mkdir(parents=True, exist_ok=True)
+    written = []
+    for name, schema in schemas().items():
+        path = folder / f"{name}.json"
+        path.write_bytes(encoded(schema))
+        written.append(path)
+    return tuple(written)
+
+
+def encoded(schema: Mapping[str, Any]) -> bytes:
+    """The bytes that stand in the file: sorted, so that a newer pydantic that orders keys otherwise changes nothing."""
+    return orjson.dumps(schema, option=orjson.OPT_INDENT_2 | orjson.OPT_SORT_KEYS | orjson.OPT_APPEND_NEWLINE)
+
+
+if __name__ == "__main__":
+    write_schemas(Path(sys.argv[1]))
