@@ -90,6 +90,7 @@ def _rows(
         return [Measurement(**base, metric=spec.id, value=None, status=status, unit=check.unit, reason=reason)]
     if step is not None:
         digest = ""
+    scores: Score | list[Score]
     cached = False
     try:
         if spec.step not in seen:

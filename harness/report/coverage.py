@@ -86,7 +86,10 @@ def _ungated(run: Run) -> Iterator[str]:
     for app, metric in run.units:
         if (app, metric) not in gated:
             metrics[app].add(metric)
-    slices = {app: {name for name in found if (app, name) not in sliced and name != "all"} for app, found in run.slices.items()}
+    slices = {
+        app: {name for name in found if (app, name) not in sliced and name != "all"}
+        for app, found in run.slices.items()
+    }
     for app, names in sorted(metrics.items()):
         yield f"Metrics of {app} that no gate of this run judges: {', '.join(sorted(names))}."
     for app, names in sorted(slices.items()):

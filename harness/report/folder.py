@@ -91,7 +91,10 @@ def read_run(run_dir: Path, manifest: Mapping[str, Any] | None = None, verdict: 
         slices[row.app].update(row.slices)
     outputs = Outputs(run_dir / OUTPUTS, problems, losses.output)
     # A metric's direction is that of the gates that name it.
-    better = {(str(g.get("app", "")), str(g.get("metric", ""))): str(g.get("better") or "higher") for g in _gates(document)}
+    better = {
+        (str(gate.get("app", "")), str(gate.get("metric", ""))): str(gate.get("better") or "higher")
+        for gate in _gates(document)
+    }
     return Run(content, document, scoring.scores(better), units, slices, losses, outputs, tuple(problems))
 
 

@@ -93,7 +93,7 @@ def _quoted(text: str) -> str:
 
 
 def _testcase(case: _Testcase) -> str:
-    lines = [f'    <testcase{_attributes({"classname": case.classname, "name": case.name})}>', "      <properties>"]
+    lines = [f"    <testcase{_attributes({'classname': case.classname, 'name': case.name})}>", "      <properties>"]
     for key, entry in case.properties.items():
         if entry is not None:
             text = repr(entry) if isinstance(entry, float) else str(entry)

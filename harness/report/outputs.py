@@ -39,7 +39,8 @@ class Outputs:
         return row
 
     def _scan(self, problems: list[str], seen: Seen) -> None:
-        names: dict[str, str] = {}
+        # Every line brings its texts anew; of equal names one is kept.
+        one: dict[str, str] = {}
         place = 0
         with self._path.open("rb") as stream:
             for number, line in enumerate(stream, start=1):
@@ -51,9 +52,13 @@ class Outputs:
                     continue
                 if isinstance(row, dict):
                     app, variant, case = (str(row.get(name, "")) for name in ("app", "variant", "case"))
-                    key = (names.setdefault(app, app), names.setdefault(variant, variant), case, int(row.get("repeat") or 0))
-                    self._places[key] = start
-                    seen(*key[:3], row)
+                    app, variant, case = (
+                        one.setdefault(app, app),
+                        one.setdefault(variant, variant),
+                        one.setdefault(case, case),
+                    )
+                    self._places[app, variant, case, int(row.get("repeat") or 0)] = start
+                    seen(app, variant, case, row)
 
 
 def _parsed(line: bytes) -> Any:

@@ -86,8 +86,8 @@ class Scoring:
         # Each row is parsed by itself, so equal texts are different objects: of all of them one is kept.
         one = self._kept.setdefault
         reading = _Reading(
-            one(row.variant, row.variant), row.repeat, row.value, one(row.status, row.status), one(row.reason, row.reason),
-            one(row.unit, row.unit), one(row.slices, row.slices),
+            one(row.variant, row.variant), row.repeat, row.value, one(row.status, row.status),
+            one(row.reason, row.reason), one(row.unit, row.unit), one(row.slices, row.slices),
         )  # fmt: skip
         place = _Place(row.stage, row.app, row.step, row.check, row.metric)
         self._places[place].setdefault(one(row.case, row.case), []).append(reading)

@@ -10,7 +10,7 @@ import pytest
 
 from harness.errors import SignoffError, UsageError
 from harness.run.collected import CaseHead, heads
-from harness.spec.measurement import Measurement
+from harness.spec.measurement import Measurement, Variant
 from harness.spec.suites import CheckSpec
 
 if TYPE_CHECKING:
@@ -106,14 +106,14 @@ class CheckItem(pytest.Item):
             return
         before = {row.metric: row for row in self._rows("baseline")}
         was = [before[row.metric] for row in failed if row.metric in before]
-        if any(row.status == "scored" and not self._failed([row]) for row in was):
+        if not was or any(row.status == "scored" and not self._failed([row]) for row in was):
             return
         unscored = [row for row in was if row.status == "unscored"]
         pytest.skip(
             f"gave no score at the baseline: {unscored[0].reason}" if unscored else "was failing at the baseline"
         )
 
-    def _rows(self, variant: Any) -> Sequence[Measurement]:
+    def _rows(self, variant: Variant) -> Sequence[Measurement]:
         return self.tree.results.of(self.app, self.head.id, self.check.id, variant)
 
     def _report(self, failed: Sequence[Measurement]) -> str:

@@ -111,7 +111,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Say that passing tests are not a verdict."""
     found = (report for kind in terminalreporter.stats.values() for report in kind)
     ran = (report for report in found if isinstance(report, pytest.TestReport))
-    apps = {value for report in ran for name, value in report.user_properties if name == _APP}
+    apps = {str(value) for report in ran for name, value in report.user_properties if name == _APP}
     if apps:
         flags = " ".join(f"--app {name}" for name in sorted(apps))
         terminalreporter.write_line(

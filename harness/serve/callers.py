@@ -107,7 +107,8 @@ def _headers(model: Model) -> dict[str, str]:
     if model.api_key_env:
         key = os.environ.get(model.api_key_env)
         if not key:
-            message = f"model {model.name!r} takes its key from the environment variable {model.api_key_env}, which is not set"
+            variable = model.api_key_env
+            message = f"model {model.name!r} takes its key from the environment variable {variable}, which is not set"
             raise UsageError(message)
         headers["authorization"] = f"Bearer {key}"
     return headers

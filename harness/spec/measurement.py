@@ -91,8 +91,9 @@ def write_measurements(path: Path, rows: Iterable[Measurement]) -> int:
     count = 0
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("wb") as stream:
-        for count, row in enumerate(rows, start=1):
+        for row in rows:
             stream.write(encode(row))
+            count += 1
     return count
 
 
