@@ -38,7 +38,7 @@ def check(root: Path, cache: Path, baseline: str | None = None, apps: Sequence[s
         raise UsageError.of(problems)
     sizes = {name: sum(len(file) for file in suite.case_files) for name, suite in repository.suites.items()}
     digests = {name: files.digest for name, files in repository.apps.items()}
-    return CheckReport(digests, sizes, warnings_of(repository, root))
+    return CheckReport(digests, sizes, warnings_of(repository))
 
 
 def _edited(root: Path, cache: Path, baseline: str | None) -> Sequence[Problem]:
@@ -50,7 +50,7 @@ def _edited(root: Path, cache: Path, baseline: str | None) -> Sequence[Problem]:
     return edited_releases(root, tree, commit)
 
 
-def warnings_of(repository: Repository, root: Path) -> list[str]:
+def warnings_of(repository: Repository) -> list[str]:
     """Gates that their number of cases can never pass, even with a perfect result."""
     return [
         f"{name}: gate {gate.id!r} has {have} cases{_where(gate)} and can never pass: "

@@ -176,7 +176,7 @@ def play(scene: Scene, home: Path, caller: ReplayCaller) -> dict[str, Any]:
     options = Options(candidate, home, quiet=True)
     run = GateRun(options, plan=Plan(repository, revision, baseline, before))
     recorded = f"answers of {caller.about['model']} recorded on {caller.about['recorded']}"
-    run.warnings = [f"demo: {recorded} are replayed, no model was asked", *warnings_of(repository, candidate)]
+    run.warnings = [f"demo: {recorded} are replayed, no model was asked", *warnings_of(repository)]
     run.folder = RunFolder.create(options.reports)
     run.stages.append(_measure(run, caller))
     decide_verdict(run)

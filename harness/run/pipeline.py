@@ -52,7 +52,7 @@ class GateRun:
 def plan_run(run: GateRun) -> None:
     """Read the versioned files of both trees; nothing is written when they are invalid."""
     run.plan = make_plan(run.options)
-    run.warnings = warnings_of(run.plan.repository, run.options.root)
+    run.warnings = warnings_of(run.plan.repository)
     run.folder = RunFolder.create(run.options.reports)
 
 

@@ -42,8 +42,9 @@ def git(root: Path, *args: str, check: bool = True) -> str | None:
 def find_baseline(root: Path, ref: str | None = None) -> Revision:
     """The commit to compare with.
 
-    With ``ref``: the merge base of HEAD and that ref (``release``: the last tag v*). Without: on a branch the merge base with the default branch;
-    on the default branch HEAD while files are edited, else the first parent. Raises UsageError for an unknown ref
+    With ``ref``: the merge base of HEAD and that ref (``release``: the last tag v*). Without: on a branch the merge
+    base with the default branch; on the default branch HEAD while files are edited, else the first parent. A branch
+    without a commit of its own is still a branch, a detached HEAD is not. Raises UsageError for an unknown ref
     and for a shallow clone that lacks the commit.
     """
     head = git(root, "rev-parse", "--verify", "--quiet", "HEAD^{commit}", check=False)

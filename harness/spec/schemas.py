@@ -28,13 +28,27 @@ FILES: Mapping[str, tuple[type[BaseModel], str]] = {
 }
 """The kinds of file: the object that each is read into, and where such files lie."""
 
+_OPTIONS_AS_LIST = {"type": "array", "items": {"type": "string"}, "minItems": 2, "uniqueItems": True}
+
 
 def schemas() -> dict[str, dict[str, Any]]:
     """The JSON Schema (draft 2020-12) of every kind of file, with the keys as they are written in the file."""
-    return {
+    made = {
         name: {"$schema": DIALECT, **model.model_json_schema(by_alias=True), "title": f"Signoff: {place}"}
         for name, (model, place) in FILES.items()
     }
+    # Both may be written in a second form, of which pydantic's schema does not know.
+    choice = made["app"]["$defs"]["ChoiceOutput"]["properties"]
+    choice["options"]["anyOf"].insert(0, _OPTIONS_AS_LIST)
+    choice["calibrate"] = {
+        "anyOf": [{"type": "object"}, *_forms(choice["calibrate"])],
+        "default": choice["calibrate"].get("default"),
+    }
+    return made
+
+
+def _forms(schema: Mapping[str, Any]) -> list[Any]:
+    return list(schema["anyOf"]) if "anyOf" in schema else [{k: v for k, v in schema.items() if k != "default"}]
 
 
 def write_schemas(folder: Path) -> tuple[Path, ...]:

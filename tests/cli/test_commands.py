@@ -98,17 +98,17 @@ def test_json_of_approve(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> 
 
 
 @pytest.mark.parametrize("command", [("check",), ("gate",), ("eval", "--app", "desk"), ("serve",)])
-def test_json_of_an_error(
-    project: Project, command: tuple[str, ...], capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_json_of_an_error(project: Project, command: tuple[str, ...], capsys: pytest.CaptureFixture[str]) -> None:
     """With --json an error is an object too, with every problem by file and line."""
     project.write({"suites/desk/app.yaml": "name: desk\ncolour: 1\n"})
     assert project.run(*command, "--json") == 64
     told = orjson.loads(capsys.readouterr().out)
     assert told["exit_code"] == 64
-    assert {"path": "suites/desk/app.yaml", "line": 2, "message": "unknown key 'colour'; remove it or correct its spelling"} in (
-        told["problems"]
-    )
+    assert {
+        "path": "suites/desk/app.yaml",
+        "line": 2,
+        "message": "unknown key 'colour'; remove it or correct its spelling",
+    } in (told["problems"])
 
 
 @pytest.mark.parametrize(

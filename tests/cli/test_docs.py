@@ -38,7 +38,9 @@ def test_command_is_documented(name: str) -> None:
 
 def test_documented_options_exist() -> None:
     """No option in docs/cli.md has been invented."""
-    real = {option for command in subcommands().values() for action in command._actions for option in action.option_strings}
+    real = {
+        option for command in subcommands().values() for action in command._actions for option in action.option_strings
+    }
     told = set(re.findall(r"`(--[a-z-]+)", (ROOT / "docs/cli.md").read_text(encoding="utf-8")))
     assert told <= real | {"--version"}
 
@@ -71,7 +73,11 @@ def test_links_lead_somewhere() -> None:
 def test_commands_of_the_readme_parse() -> None:
     """Every ``signoff`` command in a fenced block of the README is one that the command line understands."""
     text = (ROOT / "README.md").read_text(encoding="utf-8")
-    lines = [line.split("#")[0].strip() for block in re.findall(r"```[a-z]*\n(.*?)```", text, re.DOTALL) for line in block.splitlines()]
+    lines = [
+        line.split("#")[0].strip()
+        for block in re.findall(r"```[a-z]*\n(.*?)```", text, re.DOTALL)
+        for line in block.splitlines()
+    ]
     import shlex
 
     commands = [shlex.split(line)[1:] for line in lines if line.startswith("signoff ")]
@@ -82,5 +88,7 @@ def test_commands_of_the_readme_parse() -> None:
 
 def test_module_runs_as_documented() -> None:
     """``python -m harness --version`` prints the version."""
-    done = subprocess.run([sys.executable, "-m", "harness", "--version"], cwd=ROOT, capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-m", "harness", "--version"], cwd=ROOT, capture_output=True, text=True, check=True
+    )
     assert re.fullmatch(r"signoff \d+\.\d+\.\d+", done.stdout.strip())

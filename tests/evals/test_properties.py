@@ -75,7 +75,9 @@ def test_unstable_app_scores_its_rate() -> None:
     """The value is the share of rewritten inputs with an unchanged answer."""
     rows = measured(lambda call: call.inputs["message"], rule(examples=3), cases(4))
     assert [row.value for row in rows] == [0.0] * 4
-    half = measured(lambda call: str(len(call.inputs["message"]) > 4), rule(examples=8), cases(1, inputs={"message": "a b"}))
+    half = measured(
+        lambda call: str(len(call.inputs["message"]) > 4), rule(examples=8), cases(1, inputs={"message": "a b"})
+    )
     (row,) = half
     assert row.value is not None and 0 < row.value < 1
 
@@ -88,7 +90,11 @@ def test_failed_answer_is_no_instability() -> None:
 
 def test_dialogue_s_last_message_is_rewritten() -> None:
     """Of a dialogue only the last message changes."""
-    turns = [{"role": "user", "content": "a b"}, {"role": "assistant", "content": "c d"}, {"role": "user", "content": "e f"}]
+    turns = [
+        {"role": "user", "content": "a b"},
+        {"role": "assistant", "content": "c d"},
+        {"role": "user", "content": "e f"},
+    ]
     given = [Case.model_validate({"id": "d", "messages": turns})]
     spec, seen = rule(), arm(lambda _: "same")
     asyncio.run(measure_property(spec, seen, rewrite_cases(spec, given, Path()), 1))

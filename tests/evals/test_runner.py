@@ -28,7 +28,10 @@ def test_every_case_arm_and_repeat_once() -> None:
 def test_arms_alternate_case_by_case() -> None:
     """Questions go to the arms in turns, so that both meet the same machine."""
     order: list[str] = []
-    arms = [arm(lambda call: order.append("b" + call.case), "baseline"), arm(lambda call: order.append("c" + call.case))]
+    arms = [
+        arm(lambda call: order.append("b" + call.case), "baseline"),
+        arm(lambda call: order.append("c" + call.case)),
+    ]
     run(arms, cases(4), concurrency=1)
     assert order == [side + f"c{i}" for i in range(4) for side in "bc"]
 
@@ -76,7 +79,9 @@ def test_dead_gateway_is_noticed_at_the_first_error() -> None:
         message = "the gateway died"
         raise SignoffError(message)
 
-    ran = run([arm(lambda call: failed("no route") if call.case == "c2" else "yes")], cases(6), concurrency=1, alive=dead)
+    ran = run(
+        [arm(lambda call: failed("no route") if call.case == "c2" else "yes")], cases(6), concurrency=1, alive=dead
+    )
     assert ran.tally.broken == "the gateway died"
     assert Counter(row["status"] for row in ran.rows) == {"scored": 2, "error": 4}
 

@@ -14,7 +14,9 @@ from harness.spec.suites import Case
 from tests.evals.arms import RIGHT, arm, cases, failed, ok, scorer
 
 
-def score(result: ChainResult, *checks: dict[str, Any], case: Case | None = None, folder: Path = Path()) -> list[Measurement]:
+def score(
+    result: ChainResult, *checks: dict[str, Any], case: Case | None = None, folder: Path = Path()
+) -> list[Measurement]:
     """The rows of one answer."""
     return scorer(*checks, folder=folder).score(case or cases(1)[0], arm(str), 2, result, "d" * 64)
 
@@ -45,8 +47,12 @@ def test_check_s_digest_follows_its_settings() -> None:
 
 def test_check_looks_at_its_step() -> None:
     """A check of a step sees that step's output, and goes on where a later step failed."""
-    later = ChainResult(None, "", "error", "step 'b': boom", {"a": StepResult("yes"), "b": StepResult(None, "error", "boom")})
-    first, second, whole = score(later, {**RIGHT, "step": "a"}, {**RIGHT, "id": "r2", "step": "b"}, {**RIGHT, "id": "r3"})
+    later = ChainResult(
+        None, "", "error", "step 'b': boom", {"a": StepResult("yes"), "b": StepResult(None, "error", "boom")}
+    )
+    first, second, whole = score(
+        later, {**RIGHT, "step": "a"}, {**RIGHT, "id": "r2", "step": "b"}, {**RIGHT, "id": "r3"}
+    )
     assert (first.value, first.step) == (1.0, "a")
     assert (second.status, second.value, second.reason) == ("error", None, "step 'b': boom")
     assert (whole.status, whole.reason) == ("error", "step 'b': boom")

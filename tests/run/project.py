@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -108,7 +108,11 @@ class Project:
     def git(self, *args: str) -> str:
         """Run git here, with an identity of the test's own."""
         done = subprocess.run(
-            ["git", "-C", str(self.root), *args], capture_output=True, text=True, env={**os.environ, **_IDENTITY}, check=False
+            ["git", "-C", str(self.root), *args],
+            capture_output=True,
+            text=True,
+            env={**os.environ, **_IDENTITY},
+            check=False,
         )
         assert done.returncode == 0, done.stderr
         return done.stdout.strip()
@@ -224,7 +228,7 @@ class _Server(ThreadingHTTPServer):
 
 
 @contextmanager
-def serving(answer: Callable[[Any], Reply]) -> Iterable[Stub]:
+def serving(answer: Callable[[Any], Reply]) -> Iterator[Stub]:
     """Serve ``answer(body)`` on loopback; an answer that raises ConnectionError hangs up."""
     stub = Stub(answer)
 

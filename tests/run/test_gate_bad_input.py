@@ -66,7 +66,11 @@ def project(tmp_path: Path) -> Project:
         ("suites/desk/app.yaml", APP.replace("kind: function", "kind: magic"), "app.yaml:5"),
         ("suites/desk/app.yaml", APP.replace("inputs.message", "inputs.mesage"), "declared inputs: message"),
         ("suites/desk/app.yaml", "", "expected a mapping"),
-        ("suites/desk/gates.yaml", "gates:\n  - {id: a, metric: wrong, rule: at_least, threshold: 1}\n", "measures: right"),
+        (
+            "suites/desk/gates.yaml",
+            "gates:\n  - {id: a, metric: wrong, rule: at_least, threshold: 1}\n",
+            "measures: right",
+        ),
         ("suites/desk/gates.yaml", "gates:\n  - {id: a, metric: right, rule: above, threshold: 1}\n", "gates.yaml:2"),
         ("suites/desk/suite.yaml", SUITE.replace("label_match", "label_mach"), "no check 'label_mach'"),
         ("suites/desk/cases/all.jsonl", case_lines(2) + case_lines(1), "duplicate case id 'case-000'"),
@@ -157,9 +161,7 @@ def test_unknown_app_lists_the_known(project: Project, capsys: pytest.CaptureFix
 
 
 @pytest.mark.parametrize("source", ["def label(message):\n    return 1 +\n", "raise SystemExit(5)\n", "x = 1\n"])
-def test_function_file_that_does_not_load(
-    project: Project, source: str, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_function_file_that_does_not_load(project: Project, source: str, capsys: pytest.CaptureFixture[str]) -> None:
     """A function file that does not import, or lacks the function, exits 64 and is named."""
     project.write({"suites/desk/desk.py": source})
     assert project.run("gate") == 64

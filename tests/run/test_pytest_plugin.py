@@ -240,8 +240,10 @@ def test_cases_of_a_package_are_collected_without_it(desk: Desk) -> None:
     ]
 
 
-def test_two_workers_ask_once(desk: Desk) -> None:
+def test_two_workers_ask_once(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     """Under pytest-xdist one worker asks for all of them, and nothing of it stays behind."""
+    temporary = desk.pytester.mkdir("temporary")
+    monkeypatch.setenv("TMPDIR", str(temporary))
     with serving(sort) as service:
         # Nothing is cached, so that a second asking would be seen.
         desk.project.write({"suites/desk/app.yaml": http_app(service.url).replace("1000000000", "0")})
@@ -249,6 +251,7 @@ def test_two_workers_ask_once(desk: Desk) -> None:
         assert "4 passed" in told, told
         assert "no verdict" in told
         assert len(service.asked) == 4
+    assert not list(temporary.glob("signoff-*"))
 
 
 def test_plugin_is_inert_elsewhere(desk: Desk) -> None:

@@ -78,7 +78,9 @@ def app_files(root: Path, app: str, functions: str = "", name: str = "desk") -> 
     return load_repository(root, with_suites=False).apps[name]
 
 
-def ask(files: AppFiles, call: Call | None = None, caller: Any = None, cache: GenerationCache | None = None) -> ChainResult:
+def ask(
+    files: AppFiles, call: Call | None = None, caller: Any = None, cache: GenerationCache | None = None
+) -> ChainResult:
     """One answer of the app."""
     return ask_all(files, [call or Call()], caller, cache)[0]
 
@@ -101,7 +103,9 @@ async def _chain(files: AppFiles, caller: Any, cache: GenerationCache | None) ->
         yield Chain(files, caller or Scripted(str), HttpRunner(session, cache))
 
 
-def chain_of(files: AppFiles, caller: Any = None, cache: GenerationCache | None = None) -> AbstractAsyncContextManager[Chain]:
+def chain_of(
+    files: AppFiles, caller: Any = None, cache: GenerationCache | None = None
+) -> AbstractAsyncContextManager[Chain]:
     """A chain with a session of its own."""
     made: AbstractAsyncContextManager[Chain] = _chain(files, caller, cache)
     return made

@@ -26,10 +26,14 @@ ASKED = GenerationRequest((Message("user", "hi"),), Decoding(max_tokens=7, seed=
 def chat(content: str = "hello", **headers: str) -> Reply:
     """A chat completion."""
     usage = {"prompt_tokens": 4, "completion_tokens": 1}
-    return reply({"choices": [{"message": {"content": content}, "finish_reason": "length"}], "usage": usage}, **headers)
+    return reply(
+        {"choices": [{"message": {"content": content}, "finish_reason": "length"}], "usage": usage}, 200, **headers
+    )
 
 
-def asked_of(answer: Callable[[Any], Reply], model: Model = REMOTE, request: GenerationRequest = ASKED) -> tuple[Answer, Stub]:
+def asked_of(
+    answer: Callable[[Any], Reply], model: Model = REMOTE, request: GenerationRequest = ASKED
+) -> tuple[Answer, Stub]:
     """What an endpoint that answers so gives, and what it was asked."""
 
     async def run(stub: Stub) -> Answer:
@@ -106,7 +110,9 @@ def identity(_: Model) -> dict[str, str]:
     return dict.fromkeys(("engine", "engine_version", "dtype", "cpu", "tokenizer_template"), "x")
 
 
-def cached(path: Path, inner: Any, *questions: tuple[Model, GenerationRequest, int], together: bool = False) -> tuple[list[Answer], CachingCaller]:
+def cached(
+    path: Path, inner: Any, *questions: tuple[Model, GenerationRequest, int], together: bool = False
+) -> tuple[list[Answer], CachingCaller]:
     """The answers to ``questions`` through a cache at ``path``."""
 
     async def run() -> tuple[list[Answer], CachingCaller]:

@@ -68,9 +68,7 @@ def test_condition_that_cannot_be_computed_is_named(tmp_path: Path) -> None:
     assert "step 'refund': when" in result.reason
 
 
-@pytest.mark.parametrize(
-    ("first", "second"), [("b", "a"), ("a", "a")], ids=["of two", "of itself"]
-)
+@pytest.mark.parametrize(("first", "second"), [("b", "a"), ("a", "a")], ids=["of two", "of itself"])
 def test_cycle_is_refused(tmp_path: Path, first: str, second: str) -> None:
     """Steps that depend on each other in a circle are refused when the file is read."""
     app = f"""

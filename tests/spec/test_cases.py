@@ -41,7 +41,8 @@ def write_source(folder: Path) -> Path:
 
 def test_rows_are_read_with_their_lines(tree: Tree) -> None:
     """Blank lines are skipped and every problem names its line."""
-    root = tree({"c.jsonl": '{"id": "a"}\n\n[1]\n{"id": "B C"}\n{"id": "d", "messages": [{"role": "assistant", "content": ""}]}\n'})
+    last = '{"id": "d", "messages": [{"role": "assistant", "content": ""}]}'
+    root = tree({"c.jsonl": f'{{"id": "a"}}\n\n[1]\n{{"id": "B C"}}\n{last}\n'})
     file, problems = load_case_file(root / "c.jsonl", root)
     assert file is not None and [case.id for case in file.cases] == ["a"]
     assert [(problem.line, problem.message.split(",")[0][:26]) for problem in problems] == [

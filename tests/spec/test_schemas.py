@@ -12,6 +12,7 @@ import pytest
 import yaml
 from pydantic import BaseModel
 
+from harness.evals.checks import catalogue
 from harness.spec.schemas import FILES, encoded, schemas
 from tests.run.project import APP, GATES, ROOT, SUITE
 
@@ -96,6 +97,20 @@ def test_every_key_is_documented(name: str) -> None:
     assert section, f"docs/files.md has no heading '## {name}'"
     missing = sorted({key for key in keys(schemas()[name]) if f"`{key}`" not in section.group(0)})
     assert missing == [], f"docs/files.md, '## {name}': not explained: {', '.join(missing)}"
+
+
+def test_every_check_is_documented() -> None:
+    """docs/files.md names each check that a suite can use."""
+    text = (ROOT / "docs/files.md").read_text(encoding="utf-8")
+    assert [name for name in catalogue() if f"`{name}`" not in text] == []
+
+
+def test_options_may_be_a_list_or_a_mapping() -> None:
+    """A choice's options are accepted in both forms that the reader of the file accepts, and in no other."""
+    step = {"id": "a", "kind": "llm", "prompt": "a/b/1.0.0", "model": "m"}
+    for options, fits in ((["x", "y"], True), ({"x": "an x", "y": "a y"}, True), (["x"], False), ("x", False)):
+        output = {"kind": "choice", "options": options}
+        assert (problems("app", {"name": "a", "inputs": {}, "steps": [{**step, "output": output}]}) == []) is fits
 
 
 def test_kinds_are_models() -> None:
