@@ -78,7 +78,8 @@ def print_verdict(verdict: dict[str, Any]) -> None:
         print(f"{mark:<24} {gate['app']}/{gate['id']}: {gate['reason']}")
     print()
     print(
-        f"{_MARKS[verdict['verdict']]}  {verdict['model_calls']} model calls, {verdict['cached_calls']} cached, {verdict['wall_s']:.1f} s"
+        f"{_MARKS[verdict['verdict']]}  {verdict['model_calls']} model calls, "
+        f"{verdict['cached_calls']} cached, {verdict['wall_s']:.1f} s"
     )
     for reason in verdict["reasons"][:3]:
         print(f"  - {reason}")

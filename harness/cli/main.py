@@ -20,7 +20,7 @@ _EXAMPLES = {
     "eval": "signoff eval --app support --variant candidate",
     "report": "signoff report latest",
     "serve": "signoff serve --app support --port 8080",
-    "approve": 'signoff approve latest --as "Dana Reyes" --note "slice too small, checked by hand" --expires 2027-01-31',
+    "approve": 'signoff approve latest --as "Dana Reyes" --note "slice too small, read by hand" --expires 2027-01-31',
     "demo": "signoff demo",
 }
 
@@ -66,9 +66,7 @@ def parser() -> argparse.ArgumentParser:
     return top
 
 
-def _command(
-    sub: argparse._SubParsersAction[_Parser], name: str, help_text: str
-) -> argparse.ArgumentParser:
+def _command(sub: argparse._SubParsersAction[_Parser], name: str, help_text: str) -> argparse.ArgumentParser:
     command = sub.add_parser(
         name,
         help=help_text,

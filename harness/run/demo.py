@@ -93,7 +93,7 @@ class ReplayCaller:
         self._answers = {row["key"]: row["generation"] for row in rows}
         self.replayed = 0
 
-    async def ask(self, model: Model, request: GenerationRequest, repeat: int) -> Answer:  # noqa: ARG002
+    async def ask(self, model: Model, request: GenerationRequest, repeat: int) -> Answer:
         """The recorded answer; SignoffError when this very request was never recorded."""
         key = request_key(model, request)
         if key not in self._answers:

@@ -11,8 +11,8 @@ from harness.errors import UsageError
 from harness.run.manifest import manifest
 from harness.run.measure import measure
 from harness.run.options import Options
-from harness.run.plan import make_plan
 from harness.run.pipeline import iso
+from harness.run.plan import make_plan
 from harness.spec.measurement import Measurement, read_measurements
 from harness.store import RunFolder
 

@@ -78,7 +78,7 @@ def load_cases(suite: SuiteFiles, options: Options) -> list[Case]:
     ]
 
 
-def measure(options: Options, plan: Plan, folder: RunFolder, again: Again = lambda app, look: False) -> StageReport:
+def measure(options: Options, plan: Plan, folder: RunFolder, again: Again = lambda _app, _look: False) -> StageReport:
     """Run the stage; ``again(app, look)`` decides after each look whether more repeats are worth their cost.
 
     Interrupting it once keeps what is done and marks the stage broken.
@@ -115,15 +115,14 @@ class _Stage:
         limit = max((suite.suite.concurrency for _, suite, _, _ in prepared), default=32)
         connector = aiohttp.TCPConnector(limit=limit, keepalive_timeout=60)
         async with aiohttp.ClientSession(connector=connector, auto_decompress=True) as session:
-            with _interruptible(self.stop):
-                with GenerationCache(self.options.cache / "generations.sqlite") as cache:
-                    caller = CachingCaller(EndpointCaller(session, self.gateway.base_url), cache, cache_identity)
-                    http = HttpRunner(session, cache)
-                    for name, suite, cases, checks in prepared:
-                        await self._app(name, suite, cases, Scorer(checks), caller, http)
-                        caller.flush()
-                    if self.gateway.url and not self.report.broken:
-                        await self._parity(session, prepared, caller, http)
+            with _interruptible(self.stop), GenerationCache(self.options.cache / "generations.sqlite") as cache:
+                caller = CachingCaller(EndpointCaller(session, self.gateway.base_url), cache, cache_identity)
+                http = HttpRunner(session, cache)
+                for name, suite, cases, checks in prepared:
+                    await self._app(name, suite, cases, Scorer(checks), caller, http)
+                    caller.flush()
+                if self.gateway.url and not self.report.broken:
+                    await self._parity(session, prepared, caller, http)
         self.report.model_calls = caller.misses + http.calls
         self.report.cached_calls = caller.hits + http.hits
         self.report.served = {name: sorted(found) for name, found in http.served.items()}

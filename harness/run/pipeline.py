@@ -12,7 +12,6 @@ from typing import Any
 from harness.gate import (
     AppArms,
     RunVerdict,
-    StageResult,
     apply_approval,
     decide,
     needs_another_look,

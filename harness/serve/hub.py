@@ -81,7 +81,8 @@ def _require_local(model: Model) -> None:
     try:
         version("torch"), version("transformers")
     except PackageNotFoundError as error:
-        message = f"model {model.name!r} runs in this process, which needs torch and transformers: pip install 'signoff[local]'"
+        needs = "torch and transformers: pip install 'signoff[local]'"
+        message = f"model {model.name!r} runs in this process, which needs {needs}"
         raise UsageError(message) from error
 
 

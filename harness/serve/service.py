@@ -116,7 +116,7 @@ def model_id(model: Model) -> str:
 
 
 def build_gateway(root: str, cache: str, apps: list[str], baseline: str | None = None) -> FastAPI:
-    """The gateway over the trees at ``root`` and ``baseline``: apps as ``name`` and ``name@baseline``, models by digest."""
+    """The gateway over two trees: apps as ``name`` and ``name@baseline``, models by name and by digest."""
     from harness.serve.gateway import create_app
 
     home = Path(cache)

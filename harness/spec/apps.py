@@ -142,7 +142,8 @@ class HttpStep(_Step):
     """An existing service.
 
     ``body`` is the request template: strings in it are Jinja2 over ``inputs``, ``steps`` and the bound names.
-    ``result`` is a JSONPath into the answer, which is reused for ``cache_s`` seconds (0: never). Without ``digest_header`` (a response header or the service's word
+    ``result`` is a JSONPath into the answer, which is reused for ``cache_s`` seconds (0: never). Without
+    ``digest_header`` (a response header or the service's word
     for its build) the step is unpinned.
     """
 

@@ -258,8 +258,8 @@ def _variables(front: FrontMatter, body: str, shown: str, body_line: int) -> lis
         lines = body.split("\n")
         offset = next((i for i, line in enumerate(lines) if re.search(rf"\b{re.escape(name)}\b", line)), 0)
         problems.append(Problem(shown, body_line + offset, f"variable {name!r} is used but not declared in inputs"))
-    for name in sorted(set(front.inputs) - used):
-        problems.append(Problem(shown, 2, f"input {name!r} is declared but the body never uses it"))
+    unused = sorted(set(front.inputs) - used)
+    problems += [Problem(shown, 2, f"input {name!r} is declared but the body never uses it") for name in unused]
     if not _ROLE_LINE.search(body):
         problems.append(Problem(shown, body_line, "no role line: the body needs at least one line 'user:'"))
     return problems

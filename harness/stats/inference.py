@@ -55,19 +55,19 @@ class Unknown:
         """Infinite."""
         return np.full_like(self.estimate, np.inf)
 
-    def low(self, confidence: float) -> Floats:  # noqa: ARG002
+    def low(self, confidence: float) -> Floats:
         """Minus infinity at any ``confidence``."""
         return np.full_like(self.estimate, -np.inf)
 
-    def high(self, confidence: float) -> Floats:  # noqa: ARG002
+    def high(self, confidence: float) -> Floats:
         """Infinity at any ``confidence``."""
         return np.full_like(self.estimate, np.inf)
 
-    def p_above(self, bound: float) -> Floats:  # noqa: ARG002
+    def p_above(self, bound: float) -> Floats:
         """One for any ``bound``."""
         return np.ones_like(self.estimate)
 
-    def p_below(self, bound: float) -> Floats:  # noqa: ARG002
+    def p_below(self, bound: float) -> Floats:
         """One for any ``bound``."""
         return np.ones_like(self.estimate)
 

@@ -15,8 +15,9 @@ _ORDER = re.compile(
 _BARE = re.compile(r"(?<![\d.,])(4[4-9]\d{3})(?![\d.,]*\d)")
 _MAX_WORDS = 90
 _HIGH = re.compile(
-    r"\b(urgent\w*|asap|immediately|right away|at once|today|tonight|tomorrow|emergency|lawyer|court|fraud\w*|stolen|hacked|"
-    r"smoke|smoking|fire|sparks?|shock|burn\w*|injur\w*|bleed\w*|allerg\w*|chok\w*|glass in|danger\w*|third time|chargeback|police)\b",
+    r"\b(urgent\w*|asap|immediately|right away|at once|today|tonight|tomorrow|emergency|lawyer|court|fraud\w*|stolen|"
+    r"hacked|smoke|smoking|fire|sparks?|shock|burn\w*|injur\w*|bleed\w*|allerg\w*|chok\w*|glass in|danger\w*|"
+    r"third time|chargeback|police)\b",
     re.IGNORECASE,
 )
 _LOW = re.compile(
@@ -24,9 +25,10 @@ _LOW = re.compile(
     re.IGNORECASE,
 )
 _HUMAN = re.compile(
-    r"\b(real person|human( being)?|a person|manager|supervisor|lawyer|court|fraud\w*|stolen|hacked|chargeback|consumer (authority|protection)|"
-    r"third time|3rd time|fourth time|someone else (used|ordered)|charged (me )?twice|double charge\w*|smoke|smoking|fire|sparks?|"
-    r"electric shock|allerg\w*|bleed\w*|injur\w*)\b",
+    r"\b(real person|human( being)?|a person|manager|supervisor|lawyer|court|fraud\w*|stolen|hacked|chargeback|"
+    r"consumer (authority|protection)|third time|3rd time|"
+    r"fourth time|someone else (used|ordered)|charged (me )?twice|double charge\w*|"
+    r"smoke|smoking|fire|sparks?|electric shock|allerg\w*|bleed\w*|injur\w*)\b",
     re.IGNORECASE,
 )
 _LOW_INTENTS = {"product_question", "discount_code", "out_of_scope"}
@@ -146,3 +148,10 @@ def approved(subject: Any) -> bool:
 def order_right(subject: Any) -> bool:
     """Check: the order that is talked about was found, or none where none is."""
     return subject.steps["facts"]["order_id"] == (subject.expect or None)
+
+
+def in_tone(subject: Any) -> bool:
+    """Check: the chosen sentence speaks as the customer's style asks, or is brief, which fits every style."""
+    chosen = subject.steps["reply"]
+    tones = {s["id"]: s["tone"] for entry in _policy()["intents"].values() for s in entry["sentences"]}
+    return tones.get(chosen, "brief") in (subject.steps["facts"]["tone"], "brief")

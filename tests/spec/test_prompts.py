@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from harness.spec.prompts import PromptInputError, load_prompt
 from tests.conftest import Tree
 
-VECTORS: list[dict[str, Any]] = yaml.safe_load((Path(__file__).parent / "prompt_vectors.yaml").read_text(encoding="utf-8"))
+_FILE = Path(__file__).parent / "prompt_vectors.yaml"
+VECTORS: list[dict[str, Any]] = yaml.safe_load(_FILE.read_text(encoding="utf-8"))
 GOOD = """\
 ---
 name: s

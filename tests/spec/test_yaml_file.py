@@ -21,7 +21,7 @@ from harness.spec.yaml_file import parse_yaml, validate
 def test_problems_name_their_line(text: str, line: int, part: str) -> None:
     """A file that YAML would silently accept or garble is refused with the line to mend."""
     _, problems = parse_yaml(text, "f.yaml")
-    assert [(p.line, part in p.message) for p in problems][0] == (line, True)
+    assert (problems[0].line, part in problems[0].message) == (line, True)
 
 
 def test_words_stay_words() -> None:
