@@ -167,9 +167,9 @@ def _link(step: LlmStep, state: _Loading, prompts: dict[str, Prompt], models: di
         prompts[prompt.key] = prompt
         declared = prompt.front.inputs
         bound = set(step.inputs) | ({"options"} if "options" in declared and step.output.kind == "choice" else set())
-        known = ", ".join(declared) or "none"
+        takes = ", ".join(declared) or "none"
         unknown = sorted(set(step.inputs) - set(declared))
-        wrong += [f"step {step.id!r} binds {name!r}; prompt {prompt.key} declares {known}" for name in unknown]
+        wrong += [f"step {step.id!r} binds {name!r}; prompt {prompt.key} declares {takes}" for name in unknown]
         for name, spec in declared.items():
             if spec.required and spec.default is None and name not in bound:
                 wrong.append(f"step {step.id!r} does not bind input {name!r}, which prompt {prompt.key} requires")
