@@ -9,7 +9,7 @@ from typing import Any
 
 import orjson
 
-from harness.errors import SignoffError
+from harness.errors import SignoffError, UsageError
 from harness.evals.progress import Progress
 from harness.evals.scoring import Scorer
 from harness.serve.chain import Call, Chain, ChainResult
@@ -17,6 +17,9 @@ from harness.spec.measurement import Measurement, Variant, dump_line, encode
 from harness.spec.repository import AppFiles
 from harness.spec.suites import Case
 from harness.store import digest_bytes
+
+# So many failures of the transport in a row, with no answer between them, mean that the service is gone.
+GONE_AFTER = 8
 
 Emit = Callable[[bytes], Any]
 
@@ -59,6 +62,7 @@ class EvalRun:
     stop: asyncio.Event = field(default_factory=asyncio.Event)
     alive: Callable[[], None] = lambda: None
     tally: Tally = field(default_factory=Tally)
+    _unreached: int = 0
 
     async def run(self, cases: Sequence[Case], repeats: Iterable[int], progress: Progress) -> Tally:
         """Work through everything; the tally says whether it was whole."""
@@ -89,13 +93,22 @@ class EvalRun:
                 result = await arm.chain.run(call)
             if result.status == "error":
                 self.alive()
+            self._watch(result)
             return result
         except TimeoutError:
             return ChainResult(None, "", "error", f"no answer within the suite's deadline of {self.deadline_s:g} s", {})
+        except UsageError:
+            # A key that is not set, a model that is not what its file says: nothing can be measured until it is mended.
+            raise
         except SignoffError as error:
             # Not this case's fault: a dead gateway, another digest than under review. Nothing after it would count.
             self.tally.broken = self.tally.broken or str(error).splitlines()[0]
             return ChainResult(None, "", "error", f"not run: {self.tally.broken}", {})
+
+    def _watch(self, result: ChainResult) -> None:
+        self._unreached = self._unreached + 1 if result.unreachable else 0
+        if self._unreached >= GONE_AFTER:
+            self.tally.broken = self.tally.broken or f"{GONE_AFTER} answers in a row failed: {result.reason}"
 
     def _record(self, case: Case, arm: Arm, repeat: int, result: ChainResult) -> None:
         digest = digest_bytes(result.text.encode("utf-8", "surrogatepass")) if result.status == "ok" else ""

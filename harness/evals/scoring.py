@@ -37,7 +37,11 @@ def bind_checks(suite: Suite, folder: Path, shown: str) -> tuple[BoundCheck, ...
     bound, problems = [], []
     for spec in suite.checks:
         try:
-            bound.append(BoundCheck(spec, build_check(spec.check, spec.settings, suite_dir=folder)))
+            bound.append(
+                BoundCheck(
+                    spec, build_check(spec.check, spec.settings, suite_dir=folder, expects=spec.expect is not None)
+                )
+            )
         except UsageError as error:
             problems.append(Problem(shown, None, f"check {spec.id!r}: {error}"))
     if problems:

@@ -87,6 +87,10 @@ def measure(options: Options, plan: Plan, folder: RunFolder, again: Again = lamb
         (name, suite, load_cases(suite, options), bind_checks(suite.suite, options.root / "suites" / name, name))
         for name, suite in plan.repository.suites.items()
     ]
+    for _, _, _, checks in prepared:
+        for bound in checks:
+            # What a check must load or fetch is had before the first model call, not after an hour of them.
+            bound.check.prepare()
     started, report = time.monotonic(), StageReport()
     log = folder.artifacts(report.name) / "gateway.log"
     gateway = Gateway(options.root, plan.baseline_root, list(plan.repository.apps), options.cache, log)

@@ -26,7 +26,10 @@ _TRANSIENT_PAUSE_S = 0.25
 
 @dataclass(frozen=True, slots=True)
 class StepResult:
-    """What one step gave: its value, or why there is none."""
+    """What one step gave: its value, or why there is none.
+
+    ``unreachable`` says that the transport failed: the service or model behind the step did not answer at all.
+    """
 
     output: Any = None
     status: StepStatus = "ok"
@@ -37,6 +40,7 @@ class StepResult:
     cached: bool = True
     finish_reason: str = "stop"
     scores: Mapping[str, float] | None = None
+    unreachable: bool = False
 
     def as_dict(self) -> dict[str, Any]:
         """The result as plain data for ``outputs.jsonl`` and the gateway's trace."""
@@ -74,6 +78,11 @@ class ChainResult:
     def tokens_out(self) -> int:
         """Generated tokens over all steps."""
         return sum(step.tokens_out for step in self.steps.values())
+
+    @property
+    def unreachable(self) -> bool:
+        """Whether the answer failed because a service or model could not be reached."""
+        return any(step.unreachable for step in self.steps.values())
 
     @property
     def cached(self) -> bool:
@@ -148,7 +157,7 @@ class Chain:
         broken = sorted(name for name in step.references if done[name].status == "error")
         if broken:
             return StepResult(status="error", reason=f"step {broken[0]!r} failed before it")
-        started = time.perf_counter()
+        started, unreachable = time.perf_counter(), False
         try:
             if step.when and not self._holds(step, inputs, done):
                 return StepResult(status="skipped", reason=f"when: {step.when}")
@@ -156,9 +165,12 @@ class Chain:
                 return await self._retrying(step, call, inputs, done)
         except TimeoutError:
             reason = f"no answer within its deadline of {step.deadline_s:g} s"
-        except (StepError, PromptInputError) as error:
+        except StepError as error:
+            reason, unreachable = str(error), error.transient
+        except PromptInputError as error:
             reason = str(error)
-        return StepResult(status="error", reason=reason, latency_ms=_since(started), cached=False)
+        latency = _since(started)
+        return StepResult(status="error", reason=reason, latency_ms=latency, cached=False, unreachable=unreachable)
 
     def _holds(
         self, step: LlmStep | FunctionStep | HttpStep, inputs: Mapping[str, Any], done: Mapping[str, StepResult]

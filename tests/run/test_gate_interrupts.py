@@ -53,11 +53,11 @@ def hangs_up_after(number: int, answer: Callable[[Any], Reply]) -> Callable[[Any
 
 
 def test_service_that_dies_midway(tmp_path: Path) -> None:
-    """Rows that a dead service left are errors with a reason, apart from wrong answers, and decide nothing: exit 2."""
+    """A service that dies breaks the stage: exit 3, finished rows kept, the rest errors with a reason."""
     with serving(hangs_up_after(20, sort)) as service:
         files = {"suites/desk/app.yaml": http_app(service.url), "suites/desk/suite.yaml": ONE_AT_A_TIME}
         project = make_project(tmp_path, files=files)
-        assert project.run("gate") == 2
+        assert project.run("gate") == 3
     rows = project.rows()
     assert Counter(row["status"] for row in rows) == {"scored": 20, "error": 40}
     assert all(row["value"] == 1 for row in rows[:20])
