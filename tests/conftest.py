@@ -10,6 +10,10 @@ from typing import Any
 
 import pytest
 
+from harness.store import cache_home
+
+# Slow tests take the real model from here; every test's own cache is a scratch folder.
+USER_CACHE = cache_home()
 _LOOPBACK = ("127.", "::1", "localhost", "0.0.0.0")
 
 

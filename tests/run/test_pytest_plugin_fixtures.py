@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import os
-
 import pytest
 
+from tests.conftest import USER_CACHE
 from tests.run.project import ROOT, SORT, http_app, serving, sort
 from tests.run.test_pytest_plugin import DESK, PLUGIN, Desk, pytest_process
 
@@ -96,13 +95,9 @@ def test_code_that_does_not_load_is_told(desk: Desk) -> None:
 @pytest.mark.slow
 @pytest.mark.network
 def test_real_suites(monkeypatch: pytest.MonkeyPatch) -> None:
-    """This repository's suites run: their hand-written tests pass, and cases of the real model are judged.
-
-    ``SIGNOFF_TEST_CACHE`` names a cache that has the model already; otherwise it is fetched.
-    """
+    """This repository's suites run: their hand-written tests pass, and cases of the real model are judged."""
     monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
-    if cache := os.environ.get("SIGNOFF_TEST_CACHE"):
-        monkeypatch.setenv("SIGNOFF_CACHE", cache)
+    monkeypatch.setenv("SIGNOFF_CACHE", str(USER_CACHE))
     chosen = ("-o", "addopts=", "-m", "not slow", "-k", "plain-001 or plain-002 or test_desk or test_house")
     told = pytest_process(ROOT, *PLUGIN, *chosen, "-rA", "suites")
     assert "signoff gate --app publishing --app support" in told, told

@@ -1,20 +1,24 @@
-"""The engine against a real model; ``SIGNOFF_TEST_MODEL`` names its folder (and ``SIGNOFF_TEST_GGUF`` a GGUF file)."""
+"""The engine against the repository's real model, out of the user's cache or fetched."""
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any
 
 import orjson
 import pytest
 
+from harness.serve.hub import model_folder
 from harness.serve.loader import convert_gguf, load_transformers
 from harness.serve.protocol import ChoiceOutput, GenerationRequest, JsonOutput, Message
 from harness.serve.transformers_engine import TransformersEngine
+from harness.spec.models import Model
+from harness.spec.yaml_file import load
+from harness.store import fetch
+from tests.conftest import USER_CACHE
 from tests.serve.helpers import ask, generated_alone, run_all
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.network]
 
 SYSTEM = Message("system", "You work for an online shop. Be brief and polite. " * 5)
 QUESTIONS = (
@@ -27,17 +31,19 @@ QUESTIONS = (
 )
 
 
-def _folder(variable: str) -> Path:
-    value = os.environ.get(variable)
-    if not value:
-        pytest.skip(f"{variable} is not set")
-    return Path(value)
+ROOT = Path(__file__).parents[2]
+
+
+def _model() -> Model:
+    model, problems = load(ROOT / "models" / "smollm2-135m" / "model.yaml", "model.yaml", Model)
+    assert model is not None, problems
+    return model
 
 
 @pytest.fixture(scope="module")
 def real() -> TransformersEngine:
     """The engine over the real model."""
-    return load_transformers(_folder("SIGNOFF_TEST_MODEL"))
+    return load_transformers(model_folder(_model(), ROOT, USER_CACHE))
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +51,7 @@ def reference() -> tuple[Any, Any]:
     """The same model, straight from transformers."""
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    folder = _folder("SIGNOFF_TEST_MODEL")
+    folder = model_folder(_model(), ROOT, USER_CACHE)
     return AutoModelForCausalLM.from_pretrained(folder).eval(), AutoTokenizer.from_pretrained(folder)
 
 
@@ -77,6 +83,8 @@ def test_json_parses(real: TransformersEngine) -> None:
 
 def test_a_gguf_becomes_a_folder(tmp_path: Path) -> None:
     """A converted GGUF file loads and answers."""
-    folder = convert_gguf(_folder("SIGNOFF_TEST_GGUF"), tmp_path / "model")
+    model = _model()
+    gguf = fetch(str(model.source), str(model.sha256), cache=USER_CACHE, root=ROOT)
+    folder = convert_gguf(gguf, tmp_path / "model")
     (found,) = run_all(load_transformers(folder), [ask("Say hello.", max_tokens=8)])
     assert found.text
