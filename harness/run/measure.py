@@ -61,6 +61,7 @@ class StageReport:
             "outputs": self.outputs,
             "errors": self.errors,
             "apps": self.apps,
+            "served": self.served,
         }
 
     def result(self) -> StageResult:
@@ -130,6 +131,11 @@ class _Stage:
         self.report.model_calls = caller.misses + http.calls
         self.report.cached_calls = caller.hits + http.hits
         self.report.served = {name: sorted(found) for name, found in http.served.items()}
+        for name, found in self.report.served.items():
+            if len(found) > 1:
+                self.report.broken = (
+                    self.report.broken or f"step {name} answered as {len(found)} builds: {', '.join(found)}"
+                )
 
     def _arms(self, name: str, caller: CachingCaller, http: HttpRunner) -> list[Arm]:
         arms = []

@@ -75,7 +75,9 @@ class HttpRunner:
                 message = f"{step.method} {url}: HTTP {answer.status}: {content[:200].decode(errors='replace')}"
                 raise StepError(message, transient=answer.status in TRANSIENT_STATUS)
             if step.digest_header:
-                self.served.setdefault(step.id, set()).add(answer.headers.get(step.digest_header, ""))
+                self.served.setdefault(f"{step.id} at {step.url}", set()).add(
+                    answer.headers.get(step.digest_header, "")
+                )
         try:
             return self._take(step.result, orjson.loads(content))
         except ValueError as error:

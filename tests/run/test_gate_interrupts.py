@@ -66,6 +66,24 @@ def test_service_that_dies_midway(tmp_path: Path) -> None:
     assert project.file("run.json")["complete"] is True
 
 
+def test_service_that_changes_its_build(tmp_path: Path) -> None:
+    """A service that states two builds within one run was not one thing under review: exit 3 names both."""
+    builds = iter(["b1"] * 30 + ["b2"] * 30)
+
+    def answer(body: Any) -> Reply:
+        status, data, _ = sort(body)
+        return status, data, {"x-build": next(builds)}
+
+    with serving(answer) as service:
+        project = make_project(
+            tmp_path, files={"suites/desk/app.yaml": http_app(service.url, "digest_header: x-build")}
+        )
+        assert project.run("gate") == 3
+    stage = project.file("run.json")["stages"][0]
+    assert "answered as 2 builds: b1, b2" in stage["reason"]
+    assert list(stage["served"].values()) == [["b1", "b2"]]
+
+
 class FakeServer:
     """Stands in for the gateway's child process: answers ``alive`` chats, then is dead."""
 
