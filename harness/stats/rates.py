@@ -44,36 +44,45 @@ def effective_n(rate: float, se: float, df: int, confidence: float) -> float:
 
 
 @dataclass(frozen=True, slots=True)
-class ScoreRate:
-    """A mean of values in [minimum, minimum + scale], bounded by Wilson's interval of ``successes`` in ``n``.
-
-    Of all variables in that range with a given mean the two-valued one varies most, so the interval of
-    fractional successes is never too narrow.
-    """
+class _Successes:
+    """``successes`` (may be fractional) in ``n`` trials, as a mean of values in [minimum, minimum + scale]."""
 
     successes: Floats
     n: float
     minimum: float = 0.0
     scale: float = 1.0
-    method: str = "Wilson score"
 
     @property
     def estimate(self) -> Floats:
         """The mean in the units of the data."""
-        return self.minimum + self.scale * self.successes / self.n
+        return self._units(self.successes / self.n)
 
     @property
     def se(self) -> Floats:
         """The Wald error, 0 at the ends of the range: for planning only, the bounds do not use it."""
         return self.scale * _wald(self.successes / self.n, self.n)
 
+    def _units(self, rate: Floats) -> Floats:
+        return self.minimum + self.scale * rate
+
+
+@dataclass(frozen=True, slots=True)
+class ScoreRate(_Successes):
+    """A mean of values in [minimum, minimum + scale], bounded by Wilson's interval of ``successes`` in ``n``.
+
+    Of all variables in that range with a given mean the two-valued one varies most, so the interval of
+    fractional successes is never too narrow.
+    """
+
+    method: str = "Wilson score"
+
     def low(self, confidence: float) -> Floats:
         """The one-sided lower bound."""
-        return self.minimum + self.scale * wilson(self.successes, self.n, confidence)[0]
+        return self._units(wilson(self.successes, self.n, confidence)[0])
 
     def high(self, confidence: float) -> Floats:
         """The one-sided upper bound."""
-        return self.minimum + self.scale * wilson(self.successes, self.n, confidence)[1]
+        return self._units(wilson(self.successes, self.n, confidence)[1])
 
     def p_above(self, bound: float) -> Floats:
         """The p-value against "the mean is <= bound"."""
@@ -92,32 +101,18 @@ class ScoreRate:
 
 
 @dataclass(frozen=True, slots=True)
-class ExactRate:
+class ExactRate(_Successes):
     """A rate in ``n`` (possibly effective) trials by Clopper-Pearson, in the units of the data."""
 
-    successes: Floats
-    n: float
-    minimum: float = 0.0
-    scale: float = 1.0
     method: str = "Clopper-Pearson"
-
-    @property
-    def estimate(self) -> Floats:
-        """The rate in the units of the data."""
-        return self.minimum + self.scale * self.successes / self.n
-
-    @property
-    def se(self) -> Floats:
-        """The Wald error, 0 at the ends of the range: for planning only, the bounds do not use it."""
-        return self.scale * _wald(self.successes / self.n, self.n)
 
     def low(self, confidence: float) -> Floats:
         """The one-sided lower bound."""
-        return self.minimum + self.scale * clopper_pearson(self.successes, self.n, confidence)[0]
+        return self._units(clopper_pearson(self.successes, self.n, confidence)[0])
 
     def high(self, confidence: float) -> Floats:
         """The one-sided upper bound."""
-        return self.minimum + self.scale * clopper_pearson(self.successes, self.n, confidence)[1]
+        return self._units(clopper_pearson(self.successes, self.n, confidence)[1])
 
     def p_above(self, bound: float) -> Floats:
         """The exact p-value against "the rate is <= bound"."""
