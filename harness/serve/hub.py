@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from harness.serve.async_engine import AsyncEngine
 
 # Raised whenever a change of the engine may change its outputs: it is part of every generation's cache key.
-ENGINE_REVISION = "1"
+ENGINE_REVISION = "2"
 
 
 class ModelHub:

@@ -157,6 +157,10 @@ def convert_gguf(gguf: Path, out: Path) -> Path:
         del model.config.quantization_config
         model.hf_quantizer = None
         model.is_quantized = False
+        end = model.generation_config.eos_token_id
+        if isinstance(end, int):
+            # The file says which token ends a turn; transformers guesses another one for some tokenizers.
+            tokenizer.eos_token = tokenizer.convert_ids_to_tokens(end)
         model.save_pretrained(folder)
         tokenizer.save_pretrained(folder)
         if out.exists():

@@ -258,12 +258,11 @@ def _prepared(model: Any) -> Any:
 
 
 def _ends_of_turn(model: Any, tokenizer: Any) -> tuple[int, ...]:
-    """The tokens that end an answer, the tokenizer's own first."""
-    ends: list[int] = [] if tokenizer.eos_token_id is None else [tokenizer.eos_token_id]
-    more = model.generation_config.eos_token_id if model.generation_config is not None else None
-    for end in [more] if isinstance(more, int) else (more or []):
-        if end not in ends:
-            ends.append(end)
+    """The tokens that end an answer, the generation config's first: a tokenizer read from a GGUF file may name another."""
+    named = model.generation_config.eos_token_id if model.generation_config is not None else None
+    ends: list[int] = [named] if isinstance(named, int) else list(named or [])
+    if tokenizer.eos_token_id is not None and tokenizer.eos_token_id not in ends:
+        ends.append(tokenizer.eos_token_id)
     if not ends:
         raise SignoffError("neither the tokenizer nor the generation config names an end-of-turn token")
     return tuple(ends)

@@ -88,3 +88,12 @@ def test_a_gguf_becomes_a_folder(tmp_path: Path) -> None:
     folder = convert_gguf(gguf, tmp_path / "model")
     (found,) = run_all(load_transformers(folder), [ask("Say hello.", max_tokens=8)])
     assert found.text
+
+
+def test_the_chat_template_names_the_end_of_turn(real: TransformersEngine, reference: tuple[Any, Any]) -> None:
+    """The token that ends every scored option is the one that the chat template puts behind an answer."""
+    _, tokenizer = reference
+    turns = [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Yes"}]
+    rendered = tokenizer.apply_chat_template(turns, tokenize=False)
+    behind = tokenizer(rendered.rsplit("Yes", 1)[1], add_special_tokens=False)["input_ids"][0]
+    assert real._ends[0] == behind == tokenizer.eos_token_id
