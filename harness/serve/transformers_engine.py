@@ -258,7 +258,7 @@ def _prepared(model: Any) -> Any:
 
 
 def _ends_of_turn(model: Any, tokenizer: Any) -> tuple[int, ...]:
-    """The tokens that end an answer, the generation config's first: a tokenizer read from a GGUF file may name another."""
+    """The tokens that end an answer, the generation config's first: a tokenizer out of a GGUF file may err."""
     named = model.generation_config.eos_token_id if model.generation_config is not None else None
     ends: list[int] = [named] if isinstance(named, int) else list(named or [])
     if tokenizer.eos_token_id is not None and tokenizer.eos_token_id not in ends:
