@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,7 +13,7 @@ from harness.errors import SignoffError, UsageError
 from harness.evals.progress import Progress
 from harness.evals.scoring import Scorer
 from harness.serve.chain import Call, Chain, ChainResult
-from harness.spec.measurement import Measurement, Variant, dump_line, encode
+from harness.spec.measurement import Variant, dump_line, encode
 from harness.spec.repository import AppFiles
 from harness.spec.suites import Case
 from harness.store import digest_bytes
@@ -157,7 +157,3 @@ def shown_input(case: Case) -> str:
         return "\n".join(f"{turn.role}: {turn.content}" for turn in case.messages)
     texts = [value for value in case.inputs.values() if isinstance(value, str)]
     return max(texts, key=len, default=orjson.dumps(case.inputs, default=str).decode())
-
-
-Runner = Callable[[Sequence[Case], Sequence[int]], Awaitable[Tally]]
-__all__ = ["Arm", "EvalRun", "Measurement", "Runner", "Tally", "shown_input"]

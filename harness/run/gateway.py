@@ -34,7 +34,7 @@ class Gateway:
     async def base_url(self, model: Model) -> str:
         """``http://host:port/v1``; SignoffError when the child died."""
         if not model.pinned:
-            return (model.base_url or "").rstrip("/")
+            return model.endpoint
         async with self._lock:
             if self._server is None:
                 self._server = await asyncio.to_thread(self._start)

@@ -8,7 +8,6 @@ import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, Literal
 
 import aiohttp
@@ -24,6 +23,7 @@ from harness.serve.callers import CachingCaller, EndpointCaller
 from harness.serve.chain import Chain
 from harness.serve.http_step import HttpRunner
 from harness.serve.hub import cache_identity
+from harness.serve.llm_step import samples
 from harness.spec.measurement import Measurement, encode
 from harness.spec.repository import SuiteFiles
 from harness.spec.suites import Case
@@ -155,7 +155,7 @@ class _Stage:
         run = EvalRun(
             arms, scorer, self.rows, self.outputs, spec.concurrency, spec.deadline_s, self.stop, self.gateway.alive
         )
-        looks = spec.max_looks if any(_samples(arm) for arm in arms) else 1
+        looks = spec.max_looks if any(samples(arm.files) for arm in arms) else 1
         for look in range(1, looks + 1):
             repeats = range((look - 1) * spec.repeats, look * spec.repeats)
             total = len(cases) * len(repeats) * len(arms)
@@ -204,14 +204,6 @@ class _Stage:
             self.report.broken = str(error)
 
 
-def _samples(arm: Arm) -> bool:
-    from harness.serve.llm_step import decoding_of
-    from harness.spec.apps import LlmStep
-
-    steps = [step for step in arm.files.app.steps if isinstance(step, LlmStep)]
-    return any(decoding_of(step, arm.files.prompts[step.prompt], 0).temperature > 0 for step in steps)
-
-
 @contextlib.contextmanager
 def _interruptible(stop: asyncio.Event) -> Iterator[None]:
     loop = asyncio.get_running_loop()
@@ -230,8 +222,3 @@ def _interruptible(stop: asyncio.Event) -> Iterator[None]:
         yield
     finally:
         loop.remove_signal_handler(signal.SIGINT)
-
-
-def outputs_path(run: Path) -> Path:
-    """Where the regression stage keeps its outputs."""
-    return run / "artifacts" / "regression" / "outputs.jsonl"

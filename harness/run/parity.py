@@ -10,6 +10,7 @@ import orjson
 from harness.errors import SignoffError
 from harness.evals import Arm
 from harness.serve.chain import Call
+from harness.serve.llm_step import samples
 from harness.spec.suites import Case
 
 
@@ -29,7 +30,8 @@ async def served_as_evaluated(session: aiohttp.ClientSession, url: str, arm: Arm
                 f"the gateway serves {name!r} with digest {served[:12]!r}, under review is {arm.files.digest[:12]!r}"
             )
             raise SignoffError(message)
-        if expected.status != "ok" or _samples_differ(arm):
+        # The seed of a sampled step comes from the case's id, which a chat request does not carry.
+        if expected.status != "ok" or samples(arm.files):
             continue
         if answer.status != 200:
             message = (
@@ -40,10 +42,3 @@ async def served_as_evaluated(session: aiohttp.ClientSession, url: str, arm: Arm
         if text != expected.text:
             message = f"case {case.id!r}: the gateway answers {text[:80]!r}, measured was {expected.text[:80]!r}"
             raise SignoffError(message)
-
-
-def _samples_differ(arm: Arm) -> bool:
-    # The seed of a sampled step comes from the case's id, which a chat request does not carry.
-    return any((prompt.front.model.options.temperature or 0) > 0 for prompt in arm.files.prompts.values()) or any(
-        (step.decoding.temperature or 0) > 0 for step in arm.files.app.steps if step.kind == "llm"
-    )

@@ -117,7 +117,7 @@ def _headers(model: Model) -> dict[str, str]:
 def _body(model: Model, request: GenerationRequest) -> dict[str, Any]:
     decoding = request.decoding
     body: dict[str, Any] = {
-        "model": model.model_id or f"{model.name}@{model.digest[:12]}",
+        "model": model.served_name,
         "messages": [{"role": message.role, "content": message.content} for message in request.messages],
         "max_tokens": decoding.max_tokens,
         "temperature": decoding.temperature,

@@ -54,6 +54,12 @@ def decoding_of(step: LlmStep, prompt: Prompt, seed: int) -> Decoding:
     )
 
 
+def samples(files: AppFiles) -> bool:
+    """Whether any model step of the app draws its tokens: then repeats differ, and answers depend on the seed."""
+    steps = [step for step in files.app.steps if isinstance(step, LlmStep)]
+    return any(decoding_of(step, files.prompts[step.prompt], 0).temperature > 0 for step in steps)
+
+
 class LlmRunner:
     """Runs the model steps of one app."""
 

@@ -85,7 +85,7 @@ class AppService:
 
 async def remote_url(model: Model) -> str:
     """The endpoint that ``model.yaml`` names."""
-    return (model.base_url or "").rstrip("/")
+    return model.endpoint
 
 
 def with_overrides(files: AppFiles, overrides: DecodingOverrides) -> AppFiles:
@@ -108,11 +108,6 @@ def with_overrides(files: AppFiles, overrides: DecodingOverrides) -> AppFiles:
         "overrides": digest_of({k: list(v) if isinstance(v, tuple) else v for k, v in given.items()}),
     }
     return replace(files, app=files.app.model_copy(update={"steps": tuple(steps)}), parts=parts)
-
-
-def model_id(model: Model) -> str:
-    """The name under which the gateway serves exactly these bytes."""
-    return f"{model.name}@{model.digest[:12]}"
 
 
 def build_gateway(root: str, cache: str, apps: list[str], baseline: str | None = None) -> FastAPI:
@@ -139,6 +134,6 @@ def _models(services: Mapping[str, AppService], hub: ModelHub) -> dict[str, Any]
     for service in services.values():
         for model in service.files.models.values():
             if model.pinned:
-                for name in (model_id(model), model.name):
+                for name in (model.served_name, model.name):
                     served.setdefault(name, HubModel(name, model, hub))
     return served

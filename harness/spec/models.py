@@ -66,6 +66,16 @@ class Model(Spec):
         """Whether the bytes behind the name are known; an endpoint's are not."""
         return self.engine == "transformers"
 
+    @property
+    def served_name(self) -> str:
+        """What an endpoint calls the model; the gateway's name for exactly these bytes holds their digest."""
+        return self.model_id or f"{self.name}@{self.digest[:12]}"
+
+    @property
+    def endpoint(self) -> str:
+        """The model's own endpoint, ``http://host/v1``; empty for an engine of this project."""
+        return (self.base_url or "").rstrip("/")
+
     @cached_property
     def digest(self) -> str:
         """sha256 over what decides the outputs: the file (weights, tokenizer, chat template), engine and dtype."""
