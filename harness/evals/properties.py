@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import importlib.util
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from harness.errors import UsageError
 from harness.evals.runner import Arm
 from harness.serve.chain import Call, ChainResult
+from harness.serve.function_step import load_function
 from harness.spec.cases import dig
 from harness.spec.measurement import Measurement
 from harness.spec.suites import Case, PropertySpec
@@ -77,19 +77,14 @@ def rewriting(name: str, folder: Path) -> Rewriting:
     if name in BUILT_IN:
         return BUILT_IN[name]
     file, _, function = name.partition(":")
-    path = folder / file
-    spec = importlib.util.spec_from_file_location(f"signoff_property_{path.stem}", path) if path.is_file() else None
-    if spec is None or spec.loader is None or not function:
+    if not function or not (folder / file).is_file():
         message = f"transform {name!r} is neither file.py:function nor one of {', '.join(BUILT_IN)}"
         raise UsageError(message)
-    module = importlib.util.module_from_spec(spec)
     try:
-        spec.loader.exec_module(module)
-        found: Rewriting = getattr(module, function)
-    except (Exception, SystemExit) as error:
-        message = f"transform {name!r} cannot be loaded ({type(error).__name__}: {error})"
+        return load_function(folder, name)
+    except UsageError as error:
+        message = f"transform {name!r} cannot be loaded ({error})"
         raise UsageError(message) from error
-    return found
 
 
 def draw(strategy: SearchStrategy[str], count: int) -> list[str]:

@@ -66,7 +66,7 @@ def code_problems(repository: Repository) -> list[Problem]:
         for step in files.app.steps:
             if isinstance(step, FunctionStep):
                 try:
-                    load_function(files.folder, step)
+                    load_function(files.folder, step.function)
                 except UsageError as error:
                     problems.append(Problem(f"suites/{name}/app.yaml", None, f"step {step.id!r}: {error}"))
     for name, suite in repository.suites.items():

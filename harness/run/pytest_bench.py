@@ -93,7 +93,7 @@ class Bench:
         if step not in found:
             message = f"app {name!r} has no function step {step!r}; it has {', '.join(found) or 'none'}"
             raise SignoffError(message)
-        return load_function(files.folder, found[step])
+        return load_function(files.folder, found[step].function)
 
     def url(self) -> str:
         """The root URL of the gateway, which is started if it is not running."""

@@ -113,7 +113,9 @@ class Chain:
             step.id: env.compile_expression(step.when, undefined_to_none=False) for step in files.app.steps if step.when
         }
         self._functions = {
-            step.id: load_function(files.folder, step) for step in files.app.steps if isinstance(step, FunctionStep)
+            step.id: load_function(files.folder, step.function)
+            for step in files.app.steps
+            if isinstance(step, FunctionStep)
         }
 
     async def run(self, call: Call) -> ChainResult:

@@ -14,15 +14,14 @@ import orjson
 
 from harness.errors import UsageError
 from harness.serve.callers import StepError
-from harness.spec.apps import FunctionStep
 
 
-def load_function(folder: Path, step: FunctionStep) -> Callable[..., Any]:
-    """The step's function; UsageError when the file does not import or does not define it."""
-    file, name = step.function.split(":")
+def load_function(folder: Path, reference: str) -> Callable[..., Any]:
+    """The function ``file.py:name`` of a suite folder; UsageError when the file does not import or lacks it."""
+    file, _, name = reference.partition(":")
     path = folder / file
     # The module's name holds the path: baseline and candidate each get a module of their own.
-    unique = f"signoff_step_{hashlib.sha256(str(path).encode()).hexdigest()[:16]}"
+    unique = f"signoff_suite_{hashlib.sha256(str(path).encode()).hexdigest()[:16]}"
     spec = importlib.util.spec_from_file_location(unique, path)
     if spec is None or spec.loader is None:
         message = f"{path}: not a Python file"
