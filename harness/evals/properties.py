@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from harness.errors import UsageError
 from harness.evals.runner import Arm
-from harness.serve.chain import Call, ChainResult
-from harness.serve.function_step import load_function
+from harness.serve.steps.chain import Call, ChainResult
+from harness.serve.steps.function_step import load_function
 from harness.spec.cases import dig
 from harness.spec.measurement import Measurement
 from harness.spec.suites import Case, PropertySpec

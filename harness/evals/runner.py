@@ -12,7 +12,7 @@ import orjson
 from harness.errors import SignoffError, UsageError
 from harness.evals.progress import Progress
 from harness.evals.scoring import Scorer
-from harness.serve.chain import Call, Chain, ChainResult
+from harness.serve.steps.chain import Call, Chain, ChainResult
 from harness.spec.measurement import Variant, dump_line, encode
 from harness.spec.repository import AppFiles
 from harness.spec.suites import Case

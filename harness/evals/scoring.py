@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from harness.errors import Problem, UsageError
 from harness.evals.checks import Check, Score, Subject, build_check
-from harness.serve.chain import ChainResult, StepResult, text_of
+from harness.serve.steps.chain import ChainResult, StepResult, text_of
 from harness.spec.measurement import Measurement
 from harness.spec.suites import Case, CheckSpec, Suite
 

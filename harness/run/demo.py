@@ -30,9 +30,9 @@ from harness.run.options import Options
 from harness.run.pipeline import GateRun, decide_verdict, write_report
 from harness.run.plan import Plan
 from harness.serve import Generation, GenerationRequest
-from harness.serve.callers import Answer, Caller
-from harness.serve.chain import Call, Chain
-from harness.serve.http_step import HttpRunner
+from harness.serve.steps.callers import Answer, Caller
+from harness.serve.steps.chain import Call, Chain
+from harness.serve.steps.http_step import HttpRunner
 from harness.spec.git import Revision
 from harness.spec.models import Model
 from harness.spec.repository import AppFiles, load_repository
@@ -330,10 +330,10 @@ def record(cache: Path, *, model_folder: Path | None = None, into: Path = RECORD
 async def _record(cache: Path, model_folder: Path | None, into: Path) -> int:
     from datetime import UTC, datetime
 
-    from harness.serve.async_engine import AsyncEngine
-    from harness.serve.callers import EngineCaller
-    from harness.serve.hub import ModelHub
-    from harness.serve.loader import load_transformers
+    from harness.serve.engine.async_engine import AsyncEngine
+    from harness.serve.engine.hub import ModelHub
+    from harness.serve.engine.loader import load_transformers
+    from harness.serve.steps.callers import EngineCaller
 
     with tempfile.TemporaryDirectory() as scratch:
         trees = [write_tree(Path(scratch) / version, version) for version in sorted({BASELINE, *_versions()})]

@@ -19,11 +19,11 @@ from harness.run.gateway import Gateway
 from harness.run.options import Options
 from harness.run.parity import served_as_evaluated
 from harness.run.plan import Plan
-from harness.serve.callers import CachingCaller, EndpointCaller
-from harness.serve.chain import Chain
-from harness.serve.http_step import HttpRunner
-from harness.serve.hub import cache_identity
-from harness.serve.llm_step import samples
+from harness.serve.engine.hub import cache_identity
+from harness.serve.steps.callers import CachingCaller, EndpointCaller
+from harness.serve.steps.chain import Chain
+from harness.serve.steps.http_step import HttpRunner
+from harness.serve.steps.llm_step import samples
 from harness.spec.measurement import Measurement, encode
 from harness.spec.repository import SuiteFiles
 from harness.spec.suites import Case

@@ -9,8 +9,8 @@ import orjson
 
 from harness.errors import SignoffError
 from harness.evals import Arm
-from harness.serve.chain import Call
-from harness.serve.llm_step import samples
+from harness.serve.steps.chain import Call
+from harness.serve.steps.llm_step import samples
 from harness.spec.suites import Case
 
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from harness.errors import Problem, UsageError
 from harness.run.options import Options
-from harness.serve.function_step import load_function
-from harness.serve.http_step import target_digest
+from harness.serve.steps.function_step import load_function
+from harness.serve.steps.http_step import target_digest
 from harness.spec.apps import FunctionStep, HttpStep
 from harness.spec.git import Revision, edited_releases, extract, find_baseline
 from harness.spec.repository import AppFiles, Repository, load_repository

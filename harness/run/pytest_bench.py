@@ -15,11 +15,11 @@ from harness.run.gateway import Gateway
 from harness.run.measure import load_cases
 from harness.run.options import Options
 from harness.run.plan import Plan, make_plan
-from harness.serve.callers import CachingCaller, EndpointCaller
-from harness.serve.chain import Call, Chain, ChainResult
-from harness.serve.function_step import load_function
-from harness.serve.http_step import HttpRunner
-from harness.serve.hub import cache_identity
+from harness.serve.engine.hub import cache_identity
+from harness.serve.steps.callers import CachingCaller, EndpointCaller
+from harness.serve.steps.chain import Call, Chain, ChainResult
+from harness.serve.steps.function_step import load_function
+from harness.serve.steps.http_step import HttpRunner
 from harness.spec.apps import FunctionStep
 from harness.spec.git import Revision
 from harness.spec.repository import SuiteFiles, load_repository

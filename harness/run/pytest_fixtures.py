@@ -16,7 +16,7 @@ from harness.errors import SignoffError
 if TYPE_CHECKING:
     from harness.run.pytest_bench import Bench
     from harness.run.pytest_trees import Tree
-    from harness.serve.chain import ChainResult
+    from harness.serve.steps.chain import ChainResult
 
 
 class AppUnderTest:

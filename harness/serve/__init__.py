@@ -1,13 +1,23 @@
 """Serving: an in-process engine with continuous batching, and an OpenAI-compatible gateway for models and apps."""
 
-from harness.serve.async_engine import AsyncEngine, Generator
-from harness.serve.gateway import create_app
-from harness.serve.loader import (
+from harness.serve.engine.async_engine import AsyncEngine, Generator
+from harness.serve.engine.loader import (
     convert_gguf,
     engine_identity,
     load_transformers,
     prepare_process,
     tokenizer_template_digest,
+)
+from harness.serve.gateway.routes import create_app
+from harness.serve.gateway.served import (
+    AppRequest,
+    AppResponse,
+    DecodingOverrides,
+    LoadedModel,
+    ServedApp,
+    ServedModel,
+    StreamingApp,
+    Tokens,
 )
 from harness.serve.protocol import (
     ChoiceOutput,
@@ -22,16 +32,6 @@ from harness.serve.protocol import (
     Output,
     RequestError,
     TextOutput,
-)
-from harness.serve.served import (
-    AppRequest,
-    AppResponse,
-    DecodingOverrides,
-    LoadedModel,
-    ServedApp,
-    ServedModel,
-    StreamingApp,
-    Tokens,
 )
 from harness.serve.server import LocalServer, serve
 

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 import aiohttp
 
 from harness.errors import SignoffError
-from harness.serve.callers import CachingCaller, Caller, EndpointCaller, EngineCaller
-from harness.serve.chain import Call, Chain
-from harness.serve.http_step import HttpRunner
-from harness.serve.hub import HubModel, ModelHub, cache_identity
+from harness.serve.engine.hub import HubModel, ModelHub, cache_identity
+from harness.serve.gateway.served import AppRequest, AppResponse, DecodingOverrides, Tokens
 from harness.serve.protocol import GenerationRequest, RequestError
-from harness.serve.served import AppRequest, AppResponse, DecodingOverrides, Tokens
+from harness.serve.steps.callers import CachingCaller, Caller, EndpointCaller, EngineCaller
+from harness.serve.steps.chain import Call, Chain
+from harness.serve.steps.http_step import HttpRunner
 from harness.spec.apps import Decoding, LlmStep
 from harness.spec.models import Model
 from harness.spec.repository import AppFiles, load_repository
@@ -23,7 +23,7 @@ from harness.store import GenerationCache, digest_of
 if TYPE_CHECKING:
     from fastapi import FastAPI
 
-    from harness.serve.callers import Answer
+    from harness.serve.steps.callers import Answer
 
 
 class RoutingCaller:
@@ -112,7 +112,7 @@ def with_overrides(files: AppFiles, overrides: DecodingOverrides) -> AppFiles:
 
 def build_gateway(root: str, cache: str, apps: list[str], baseline: str | None = None) -> FastAPI:
     """The gateway over two trees: apps as ``name`` and ``name@baseline``, models by name and by digest."""
-    from harness.serve.gateway import create_app
+    from harness.serve.gateway.routes import create_app
 
     home = Path(cache)
     hub, generations = ModelHub(Path(root), home), GenerationCache(home / "generations.sqlite")

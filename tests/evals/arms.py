@@ -11,7 +11,7 @@ from typing import Any, cast
 import orjson
 
 from harness.evals import Arm, EvalRun, Progress, Scorer, Tally, bind_checks
-from harness.serve.chain import Call, Chain, ChainResult, StepResult
+from harness.serve.steps.chain import Call, Chain, ChainResult, StepResult
 from harness.spec.apps import App
 from harness.spec.repository import AppFiles
 from harness.spec.suites import Case, Suite

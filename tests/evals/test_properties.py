@@ -11,7 +11,7 @@ import pytest
 from harness.errors import UsageError
 from harness.evals import measure_property, rewrite_cases
 from harness.evals.properties import BUILT_IN, draw, rewriting
-from harness.serve.chain import Call
+from harness.serve.steps.chain import Call
 from harness.spec.measurement import Measurement
 from harness.spec.suites import Case, PropertySpec
 from tests.evals.arms import arm, cases, chain, failed

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from harness.errors import SignoffError
-from harness.serve.chain import Call
+from harness.serve.steps.chain import Call
 from harness.spec.suites import Case
 from tests.evals.arms import arm, cases, chain, failed, ok, run
 

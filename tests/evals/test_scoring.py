@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from harness.errors import UsageError
-from harness.serve.chain import ChainResult, StepResult
+from harness.serve.steps.chain import ChainResult, StepResult
 from harness.spec.measurement import Measurement
 from harness.spec.suites import Case
 from tests.evals.arms import RIGHT, arm, cases, failed, ok, scorer

@@ -220,7 +220,7 @@ def test_recording_is_that_of_the_pinned_model(tmp_path: Path) -> None:
 def test_recording_again_gives_a_recording_that_plays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """``record`` asks every request that the demo makes; another model's answers tell another story."""
     pytest.importorskip("torch")
-    from harness.serve.tiny import save_tiny
+    from harness.serve.engine.tiny import save_tiny
 
     # Twelve letters keep the test short: three prompts, each also asked about the empty letter.
     tree = write_tree(tmp_path / "files" / "tree", "1.0.0", cases=12)

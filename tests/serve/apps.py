@@ -13,10 +13,10 @@ from typing import Any
 import aiohttp
 import pytest
 
-from harness.serve.callers import Answer, StepError
-from harness.serve.chain import Call, Chain, ChainResult
-from harness.serve.http_step import HttpRunner
 from harness.serve.protocol import Generation, GenerationRequest
+from harness.serve.steps.callers import Answer, StepError
+from harness.serve.steps.chain import Call, Chain, ChainResult
+from harness.serve.steps.http_step import HttpRunner
 from harness.spec.models import Model
 from harness.spec.repository import AppFiles, load_repository
 from harness.store import GenerationCache
@@ -118,4 +118,4 @@ def transient(message: str = "busy") -> StepError:
 
 def no_pause(monkeypatch: pytest.MonkeyPatch) -> None:
     """Retries come at once."""
-    monkeypatch.setattr("harness.serve.chain._TRANSIENT_PAUSE_S", 0.0)
+    monkeypatch.setattr("harness.serve.steps.chain._TRANSIENT_PAUSE_S", 0.0)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from harness.serve.tiny import tiny_engine, tiny_model, tiny_tokenizer
-from harness.serve.transformers_engine import EngineLimits, TransformersEngine
+from harness.serve.engine.tiny import tiny_engine, tiny_model, tiny_tokenizer
+from harness.serve.engine.transformers_engine import EngineLimits, TransformersEngine
 from tests.serve.helpers import Solo, generated_alone
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from harness.serve.engine.transformers_engine import TransformersEngine
 from harness.serve.protocol import Decoding, Generation, GenerationRequest, Message, Output, TextOutput
-from harness.serve.transformers_engine import TransformersEngine
 
 Solo = Callable[[GenerationRequest], str]
 

@@ -8,9 +8,9 @@ from collections.abc import Iterator
 import pytest
 
 from harness.errors import SignoffError
-from harness.serve.async_engine import AsyncEngine
+from harness.serve.engine.async_engine import AsyncEngine
+from harness.serve.engine.transformers_engine import TransformersEngine
 from harness.serve.protocol import EngineIdentity, Event, Generation, GenerationRequest, RequestError
-from harness.serve.transformers_engine import TransformersEngine
 from tests.serve.helpers import Solo, ask
 
 

@@ -11,8 +11,8 @@ import aiohttp
 import pytest
 
 from harness.errors import SignoffError, UsageError
-from harness.serve.callers import Answer, CachingCaller, EndpointCaller, StepError
 from harness.serve.protocol import ChoiceOutput, Decoding, GenerationRequest, JsonOutput, Message
+from harness.serve.steps.callers import Answer, CachingCaller, EndpointCaller, StepError
 from harness.spec.models import Model
 from harness.store import GenerationCache
 from tests.run.project import Reply, Stub, reply, serving

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from harness.errors import UsageError
-from harness.serve.chain import Call
+from harness.serve.steps.chain import Call
 from tests.serve.apps import Scripted, app_files, ask, no_pause, text, transient
 
 TWO_BRANCHES = """

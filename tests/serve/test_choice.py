@@ -6,10 +6,10 @@ import math
 
 import pytest
 
-from harness.serve.option_tree import option_tree
+from harness.serve.engine.option_tree import option_tree
+from harness.serve.engine.tiny import tiny_model, tiny_tokenizer
+from harness.serve.engine.transformers_engine import TransformersEngine
 from harness.serve.protocol import ChoiceOutput, RequestError
-from harness.serve.tiny import tiny_model, tiny_tokenizer
-from harness.serve.transformers_engine import TransformersEngine
 from tests.serve.helpers import ask, run_all
 
 LONG = ("yes", "no", "yes sir", "not at all", "y")

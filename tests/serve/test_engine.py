@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from harness.errors import SignoffError
+from harness.serve.engine.tiny import tiny_engine, tiny_model, tiny_tokenizer
+from harness.serve.engine.transformers_engine import EngineLimits, TransformersEngine
 from harness.serve.protocol import Decoding, GenerationRequest, Message, RequestError
-from harness.serve.tiny import tiny_engine, tiny_model, tiny_tokenizer
-from harness.serve.transformers_engine import EngineLimits, TransformersEngine
 from tests.serve.helpers import Solo, ask, run_all
 
 MIXED = [ask("hello " * count + "?", max_tokens=3 + 5 * (count % 7)) for count in range(1, 30)]

@@ -16,13 +16,13 @@ from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
 from harness.errors import SignoffError, UsageError
-from harness.serve.async_engine import AsyncEngine
-from harness.serve.gateway import create_app
+from harness.serve.engine.async_engine import AsyncEngine
+from harness.serve.engine.tiny import tiny_engine
+from harness.serve.engine.transformers_engine import TransformersEngine
+from harness.serve.gateway.routes import create_app
+from harness.serve.gateway.served import AppRequest, AppResponse, LoadedModel, Tokens
 from harness.serve.protocol import RequestError
-from harness.serve.served import AppRequest, AppResponse, LoadedModel, Tokens
 from harness.serve.server import serving
-from harness.serve.tiny import tiny_engine
-from harness.serve.transformers_engine import TransformersEngine
 from tests.serve.helpers import Solo, ask
 
 MODEL, APP = "m" * 64, "a" * 64

@@ -10,13 +10,13 @@ from fastapi.testclient import TestClient
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness.serve.api_errors import ApiError
-from harness.serve.async_engine import AsyncEngine
-from harness.serve.chat_request import MAX_BODY_BYTES, ChatRequest, parse_chat
-from harness.serve.gateway import create_app
+from harness.serve.engine.async_engine import AsyncEngine
+from harness.serve.engine.tiny import tiny_engine
+from harness.serve.gateway.api_errors import ApiError
+from harness.serve.gateway.chat_request import MAX_BODY_BYTES, ChatRequest, parse_chat
+from harness.serve.gateway.routes import create_app
+from harness.serve.gateway.served import AppRequest, AppResponse, LoadedModel
 from harness.serve.protocol import RequestError
-from harness.serve.served import AppRequest, AppResponse, LoadedModel
-from harness.serve.tiny import tiny_engine
 
 HELLO = [{"role": "user", "content": "hello"}]
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from harness.errors import UsageError
-from harness.serve.chain import Call, ChainResult
+from harness.serve.steps.chain import Call, ChainResult
 from harness.store import GenerationCache
 from tests.run.project import Reply, Stub, reply, serving
 from tests.serve.apps import app_files, ask, ask_all, no_pause

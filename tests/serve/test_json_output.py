@@ -8,8 +8,8 @@ import jsonschema
 import orjson
 import pytest
 
+from harness.serve.engine.transformers_engine import TransformersEngine
 from harness.serve.protocol import JsonOutput, RequestError
-from harness.serve.transformers_engine import TransformersEngine
 from tests.serve.helpers import ask, run_all
 
 TRIAGE: dict[str, Any] = {

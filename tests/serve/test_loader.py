@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from harness.errors import SignoffError, UsageError
-from harness.serve.loader import THREADS, load_transformers, prepare_process, tokenizer_template_digest
-from harness.serve.tiny import CHAT_TEMPLATE, save_tiny, tiny_model, tiny_tokenizer
+from harness.serve.engine.loader import THREADS, load_transformers, prepare_process, tokenizer_template_digest
+from harness.serve.engine.tiny import CHAT_TEMPLATE, save_tiny, tiny_model, tiny_tokenizer
 from tests.serve.helpers import Solo, ask, run_all
 
 

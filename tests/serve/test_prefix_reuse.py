@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from harness.serve.kv_store import BLOCK, KvSlots, PrefixCache, block_keys
+from harness.serve.engine.kv_store import BLOCK, KvSlots, PrefixCache, block_keys
+from harness.serve.engine.tiny import tiny_engine
+from harness.serve.engine.transformers_engine import EngineLimits, TransformersEngine
 from harness.serve.protocol import ChoiceOutput, GenerationRequest, Message
-from harness.serve.tiny import tiny_engine
-from harness.serve.transformers_engine import EngineLimits, TransformersEngine
 from tests.serve.helpers import Solo, ask, run_all
 
 SYSTEM = Message("system", "You are a careful assistant of an online shop. Answer in one line. " * 3)

@@ -8,10 +8,10 @@ from typing import Any
 import orjson
 import pytest
 
-from harness.serve.hub import model_folder
-from harness.serve.loader import convert_gguf, load_transformers
+from harness.serve.engine.hub import model_folder
+from harness.serve.engine.loader import convert_gguf, load_transformers
+from harness.serve.engine.transformers_engine import TransformersEngine
 from harness.serve.protocol import ChoiceOutput, GenerationRequest, JsonOutput, Message
-from harness.serve.transformers_engine import TransformersEngine
 from harness.spec.models import Model
 from harness.spec.yaml_file import load
 from harness.store import fetch

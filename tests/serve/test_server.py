@@ -22,7 +22,7 @@ import os
 
 
 def app(greeting: str) -> object:
-    from harness.serve.gateway import create_app
+    from harness.serve.gateway.routes import create_app
 
     print(greeting, flush=True)
     return create_app({}, {})

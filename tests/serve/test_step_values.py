@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from harness.serve.callers import StepError
-from harness.serve.chain import text_of
+from harness.serve.steps.callers import StepError
+from harness.serve.steps.chain import text_of
 
 
 def test_text_stands_for_itself_and_values_become_json() -> None:

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.serve.text_stream import TextStream
-from harness.serve.transformers_engine import TransformersEngine
+from harness.serve.engine.text_stream import TextStream
+from harness.serve.engine.transformers_engine import TransformersEngine
 from tests.serve.helpers import ask, run_all
 
 

@@ -13,10 +13,10 @@ from harness.serve.protocol import FinishReason, Generation, GenerationRequest
 if TYPE_CHECKING:
     import torch
 
-    from harness.serve.json_grammar import JsonMatcher
-    from harness.serve.option_tree import OptionTree
-    from harness.serve.sampling import Sampler
-    from harness.serve.text_stream import TextStream
+    from harness.serve.engine.json_grammar import JsonMatcher
+    from harness.serve.engine.option_tree import OptionTree
+    from harness.serve.engine.sampling import Sampler
+    from harness.serve.engine.text_stream import TextStream
 
 
 class Answer(Protocol):

@@ -14,7 +14,7 @@ from harness.errors import SignoffError, UsageError
 from harness.serve.protocol import EngineIdentity
 
 if TYPE_CHECKING:
-    from harness.serve.transformers_engine import EngineLimits, TransformersEngine
+    from harness.serve.engine.transformers_engine import EngineLimits, TransformersEngine
 
 THREADS = "SIGNOFF_THREADS"
 DType = Literal["float32", "bfloat16"]
@@ -40,7 +40,7 @@ def load_transformers(
     if missing:
         raise UsageError(f"{model_dir} is no model folder: it lacks {', '.join(missing)}")
     prepare_process(threads)
-    from harness.serve.transformers_engine import TransformersEngine
+    from harness.serve.engine.transformers_engine import TransformersEngine
 
     model, tokenizer = _load(model_dir, dtype)
     return TransformersEngine(model, tokenizer, engine_identity(model, tokenizer), limits)

@@ -12,7 +12,7 @@ import jinja2
 import orjson
 
 from harness.errors import UsageError
-from harness.serve.callers import TRANSIENT_STATUS, StepError
+from harness.serve.steps.callers import TRANSIENT_STATUS, StepError
 from harness.spec.apps import HttpStep
 from harness.spec.prompts import environment
 from harness.store import GenerationCache, digest_of

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from harness.serve.transformers_engine import EngineLimits, TransformersEngine
+    from harness.serve.engine.transformers_engine import EngineLimits, TransformersEngine
 
 START, END, PAD = "<|im_start|>", "<|im_end|>", "<|pad|>"
 CHAT_TEMPLATE = (
@@ -70,8 +70,8 @@ def save_tiny(out: Path, seed: int = 0) -> Path:
 
 def tiny_engine(seed: int = 0, limits: EngineLimits | None = None) -> TransformersEngine:
     """A ready engine over the tiny model."""
-    from harness.serve.loader import engine_identity
-    from harness.serve.transformers_engine import TransformersEngine
+    from harness.serve.engine.loader import engine_identity
+    from harness.serve.engine.transformers_engine import TransformersEngine
 
     tokenizer = tiny_tokenizer()
     model = tiny_model(seed, len(tokenizer))

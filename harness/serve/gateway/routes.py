@@ -18,10 +18,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import orjson
 
 from harness.errors import UsageError
-from harness.serve.answers import DONE, Answered, Envelope, Pieces, ask_app, ask_model, sse, whole
-from harness.serve.api_errors import ApiError, as_api_error, invalid
-from harness.serve.chat_request import MAX_BODY_BYTES, ChatRequest, parse_chat
-from harness.serve.served import ServedApp, ServedModel
+from harness.serve.gateway.answers import DONE, Answered, Envelope, Pieces, ask_app, ask_model, sse, whole
+from harness.serve.gateway.api_errors import ApiError, as_api_error, invalid
+from harness.serve.gateway.chat_request import MAX_BODY_BYTES, ChatRequest, parse_chat
+from harness.serve.gateway.served import ServedApp, ServedModel
 
 if TYPE_CHECKING:
     from fastapi import FastAPI

@@ -8,7 +8,8 @@ from typing import Annotated, Any, Literal
 import orjson
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from harness.serve.api_errors import ApiError, invalid
+from harness.serve.gateway.api_errors import ApiError, invalid
+from harness.serve.gateway.served import AppRequest, DecodingOverrides
 from harness.serve.protocol import (
     ChoiceOutput,
     Decoding,
@@ -19,7 +20,6 @@ from harness.serve.protocol import (
     Role,
     TextOutput,
 )
-from harness.serve.served import AppRequest, DecodingOverrides
 
 MAX_BODY_BYTES = 4 * 2**20
 _ROLES: dict[str, Role] = {"system": "system", "developer": "system", "user": "user", "assistant": "assistant"}

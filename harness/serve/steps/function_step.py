@@ -13,7 +13,7 @@ from typing import Any
 import orjson
 
 from harness.errors import UsageError
-from harness.serve.callers import StepError
+from harness.serve.steps.callers import StepError
 
 
 def load_function(folder: Path, reference: str) -> Callable[..., Any]:

@@ -12,10 +12,10 @@ import jinja2
 import orjson
 
 from harness.errors import SignoffError
-from harness.serve.callers import Caller, StepError
-from harness.serve.function_step import load_function, run_function
-from harness.serve.http_step import HttpRunner
-from harness.serve.llm_step import LlmRunner
+from harness.serve.steps.callers import Caller, StepError
+from harness.serve.steps.function_step import load_function, run_function
+from harness.serve.steps.http_step import HttpRunner
+from harness.serve.steps.llm_step import LlmRunner
 from harness.spec.apps import FunctionStep, HttpStep, LlmStep
 from harness.spec.prompts import PromptInputError, environment
 from harness.spec.repository import AppFiles

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
 
-from harness.serve.async_engine import Generator
+from harness.serve.engine.async_engine import Generator
 from harness.serve.protocol import FinishReason, Message
 
 

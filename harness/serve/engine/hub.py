@@ -14,7 +14,7 @@ from harness.spec.models import Model
 from harness.store import convert_once, fetch
 
 if TYPE_CHECKING:
-    from harness.serve.async_engine import AsyncEngine
+    from harness.serve.engine.async_engine import AsyncEngine
 
 # Raised whenever a change of the engine may change its outputs: it is part of every generation's cache key.
 ENGINE_REVISION = "2"
@@ -37,8 +37,8 @@ class ModelHub:
         return self._engines[model.digest]
 
     def _load(self, model: Model) -> AsyncEngine:
-        from harness.serve.async_engine import AsyncEngine
-        from harness.serve.loader import load_transformers
+        from harness.serve.engine.async_engine import AsyncEngine
+        from harness.serve.engine.loader import load_transformers
 
         return AsyncEngine(load_transformers(model_folder(model, self._root, self._cache), model.dtype))
 
@@ -70,7 +70,7 @@ def model_folder(model: Model, root: Path, cache: Path) -> Path:
     source, sha256 = model.source, model.sha256
 
     def build(out: Path) -> None:
-        from harness.serve.loader import convert_gguf
+        from harness.serve.engine.loader import convert_gguf
 
         convert_gguf(fetch(source, sha256, cache=cache, root=root), out)
 

@@ -9,16 +9,16 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from harness.errors import SignoffError
-from harness.serve import packed
-from harness.serve.kv_store import BLOCK, KvSlots, PrefixCache, block_keys
+from harness.serve.engine import packed
+from harness.serve.engine.kv_store import BLOCK, KvSlots, PrefixCache, block_keys
+from harness.serve.engine.rows import Answer, ChoiceAnswer, Row, TextAnswer
+from harness.serve.engine.step_plan import StepPlan, plan_step
 from harness.serve.protocol import ChoiceOutput, EngineIdentity, Event, GenerationRequest, JsonOutput, RequestError
-from harness.serve.rows import Answer, ChoiceAnswer, Row, TextAnswer
-from harness.serve.step_plan import StepPlan, plan_step
 
 if TYPE_CHECKING:
     import torch
 
-    from harness.serve.json_grammar import JsonGrammars
+    from harness.serve.engine.json_grammar import JsonGrammars
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,9 +198,9 @@ class TransformersEngine:
         return text
 
     def _answer(self, request: GenerationRequest) -> Answer:
-        from harness.serve.option_tree import option_tree
-        from harness.serve.sampling import Sampler
-        from harness.serve.text_stream import TextStream
+        from harness.serve.engine.option_tree import option_tree
+        from harness.serve.engine.sampling import Sampler
+        from harness.serve.engine.text_stream import TextStream
 
         output, decoding = request.output, request.decoding
         if isinstance(output, ChoiceOutput):
@@ -213,7 +213,7 @@ class TransformersEngine:
         return TextAnswer(Sampler(decoding), stream, self._ends, decoding.max_tokens, matcher)
 
     def _grammars(self) -> JsonGrammars:
-        from harness.serve.json_grammar import JsonGrammars
+        from harness.serve.engine.json_grammar import JsonGrammars
 
         if self._json is None:
             self._json = JsonGrammars(self._tokenizer, self._vocabulary, self._ends)

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from harness.serve.packed import Chunk, Packed
-from harness.serve.rows import Row
+from harness.serve.engine.packed import Chunk, Packed
+from harness.serve.engine.rows import Row
 
 if TYPE_CHECKING:
     import torch

@@ -9,7 +9,6 @@ from typing import Any
 
 import orjson
 
-from harness.serve.callers import Answer, Caller, StepError
 from harness.serve.protocol import (
     ChoiceOutput,
     Decoding,
@@ -19,6 +18,7 @@ from harness.serve.protocol import (
     Message,
     TextOutput,
 )
+from harness.serve.steps.callers import Answer, Caller, StepError
 from harness.spec import apps
 from harness.spec.apps import LlmStep
 from harness.spec.prompts import Prompt

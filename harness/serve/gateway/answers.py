@@ -11,9 +11,9 @@ from typing import Any, TypeVar
 import orjson
 
 from harness.errors import SignoffError
-from harness.serve.chat_request import ChatRequest
+from harness.serve.gateway.chat_request import ChatRequest
+from harness.serve.gateway.served import AppResponse, ServedApp, ServedModel, StreamingApp, Tokens
 from harness.serve.protocol import FinishReason, Generation
-from harness.serve.served import AppResponse, ServedApp, ServedModel, StreamingApp, Tokens
 
 _T = TypeVar("_T")
 

@@ -1,0 +1,1 @@
+"""The HTTP surface: OpenAI routes, and what stands between a caller and an answer."""
