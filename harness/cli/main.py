@@ -6,78 +6,88 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
-from pathlib import Path
-from typing import NoReturn
+from types import ModuleType
 
 from harness import __version__
 from harness.cli import commands
-from harness.errors import EXIT_USAGE, SignoffError
+from harness.cli.parsing import Parser, command
+from harness.errors import SignoffError
 from harness.store import cache_home
 
-_EXAMPLES = {
-    "check": "signoff check",
-    "gate": "signoff gate --app support --baseline origin/main",
-    "eval": "signoff eval --app support --variant candidate",
-    "report": "signoff report latest",
-    "serve": "signoff serve --app support --port 8080",
-    "approve": 'signoff approve latest --as "Dana Reyes" --note "slice too small, read by hand" --expires 2027-01-31',
-    "demo": "signoff demo",
-}
+# Modules whose ``add`` puts their commands on the command line.
+_MORE: tuple[ModuleType, ...] = ()
 
 
-class _Parser(argparse.ArgumentParser):
-    """argparse exits with 2 on a bad command line; 2 is a verdict here."""
-
-    def error(self, message: str) -> NoReturn:
-        self.print_usage(sys.stderr)
-        print(f"{self.prog}: {message}", file=sys.stderr)
-        raise SystemExit(EXIT_USAGE)
-
-
-def parser() -> argparse.ArgumentParser:
+def parser() -> Parser:
     """The whole command line."""
-    top = _Parser(prog="signoff", description="The release gate for applications built on large language models.")
+    top = Parser(prog="signoff", description="The release gate for applications built on large language models.")
     top.add_argument("--version", action="version", version=f"signoff {__version__}")
     sub = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    check = _command(sub, "check", "read every versioned file and say what is wrong with it")
+    check = command(
+        sub, "check", "read every versioned file and say what is wrong with it", "signoff check", commands.check_command
+    )
     _choose(check)
-    gate = _command(sub, "gate", "measure what the change affects, decide, write the report")
+    gate = command(
+        sub,
+        "gate",
+        "measure what the change affects, decide, write the report",
+        "signoff gate --app support --baseline origin/main",
+        commands.gate_command,
+    )
     _choose(gate)
     gate.add_argument(
         "--profile", choices=("pr", "nightly", "release"), default="pr", help="which gates apply (default: pr)"
     )
-    evaluate = _command(sub, "eval", "measure one app without deciding anything")
+    evaluate = command(
+        sub,
+        "eval",
+        "measure one app without deciding anything",
+        "signoff eval --app support --variant candidate",
+        commands.eval_command,
+    )
     evaluate.add_argument("--app", required=True, help="the app")
     evaluate.add_argument("--variant", choices=("candidate", "baseline"), default="candidate")
     evaluate.add_argument("--baseline", metavar="REF", help="what the baseline is")
-    report = _command(sub, "report", "render a run's report, summary and JUnit file again")
+    report = command(
+        sub,
+        "report",
+        "render a run's report, summary and JUnit file again",
+        "signoff report latest",
+        commands.report_command,
+    )
     report.add_argument("run", help="a run folder, its id, or 'latest'")
-    serve = _command(sub, "serve", "serve the apps through the OpenAI-compatible gateway")
+    serve = command(
+        sub,
+        "serve",
+        "serve the apps through the OpenAI-compatible gateway",
+        "signoff serve --app support --port 8080",
+        commands.serve_command,
+    )
     serve.add_argument("--app", action="append", default=[], help="an app (default: all)")
     serve.add_argument("--host", default="127.0.0.1")
     serve.add_argument("--port", type=int, default=8000)
-    approve = _command(sub, "approve", "let an inconclusive run pass, by name, with reason and expiry")
+    approve = command(
+        sub,
+        "approve",
+        "let an inconclusive run pass, by name, with reason and expiry",
+        'signoff approve latest --as "Dana Reyes" --note "slice too small, read by hand" --expires 2027-01-31',
+        commands.approve_command,
+    )
     approve.add_argument("run", help="a run folder, its id, or 'latest'")
     approve.add_argument("--as", dest="name", required=True, help="who approves")
     approve.add_argument("--note", required=True, help="why")
     approve.add_argument("--expires", required=True, metavar="DATE", help="until when, as 2027-01-31")
-    demo = _command(sub, "demo", "the whole story on recorded outputs, in under a minute and without torch")
-    demo.add_argument("--no-open", action="store_true", help="do not open the report in a browser")
-    return top
-
-
-def _command(sub: argparse._SubParsersAction[_Parser], name: str, help_text: str) -> argparse.ArgumentParser:
-    command = sub.add_parser(
-        name,
-        help=help_text,
-        description=help_text[0].upper() + help_text[1:] + ".",
-        epilog=f"example:\n  {_EXAMPLES[name]}",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+    demo = command(
+        sub,
+        "demo",
+        "the whole story on recorded outputs, in under a minute and without torch",
+        "signoff demo",
+        commands.demo_command,
     )
-    command.add_argument("--root", type=Path, default=Path.cwd(), help="the repository (default: this folder)")
-    command.add_argument("--json", action="store_true", help="print one JSON object instead of text")
-    command.set_defaults(run_command=getattr(commands, f"{name}_command"))
-    return command
+    demo.add_argument("--no-open", action="store_true", help="do not open the report in a browser")
+    for module in _MORE:
+        module.add(sub)
+    return top
 
 
 def _choose(command: argparse.ArgumentParser) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, Protocol
 
-from harness.errors import UsageError
+from harness.errors import SignoffError, UsageError
 
 Role = Literal["system", "user", "assistant"]
 FinishReason = Literal["stop", "length"]
@@ -18,6 +18,14 @@ class RequestError(UsageError):
     def __init__(self, message: str, param: str | None = None) -> None:
         super().__init__(message)
         self.param = param
+
+
+class OverloadedError(SignoffError):
+    """There is no room for another request now; ``retry_after_s`` is when asking again makes sense."""
+
+    def __init__(self, message: str, retry_after_s: float) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +41,7 @@ class Decoding:
     """How tokens are chosen. ``temperature`` 0 is greedy; ``top_k`` 0 and ``top_p`` 1 switch the cuts off.
 
     ``seed`` fixes the draw of this request alone: it does not depend on what else is in the batch.
-    ``stop`` are strings that end the text and are not part of it.
+    ``stop`` are strings that end the text and are not part of it. ``logit_bias`` adds to the logits of token ids.
     """
 
     max_tokens: int = 256
@@ -42,6 +50,7 @@ class Decoding:
     top_k: int = 0
     seed: int = 0
     stop: tuple[str, ...] = ()
+    logit_bias: tuple[tuple[int, float], ...] = ()
 
     def __post_init__(self) -> None:
         """Refuse values outside their range, naming the field."""
@@ -52,6 +61,7 @@ class Decoding:
             ("top_k", self.top_k >= 0, "0 (off) or more"),
             ("seed", -(2**63) <= self.seed < 2**63, "a 64-bit integer"),
             ("stop", all(self.stop), "without empty strings"),
+            ("logit_bias", all(-100 <= bias <= 100 for _, bias in self.logit_bias), "between -100 and 100 each"),
         ):
             if not ok:
                 raise RequestError(f"{name} is {getattr(self, name)!r}; it must be {right}", name)
@@ -102,12 +112,49 @@ Output = TextOutput | ChoiceOutput | JsonOutput
 
 @dataclass(frozen=True, slots=True)
 class GenerationRequest:
-    """One call of a model. ``adapter`` is the digest of a LoRA adapter, or None for the bare model."""
+    """One call of a model. ``adapter`` is the digest of a LoRA adapter, or None for the bare model.
+
+    ``prompt`` is raw text to continue, without a chat template; ``messages`` are empty then. ``logprobs`` asks for
+    the log-probability of every token drawn, with that many alternatives (0 to 20); None asks for none.
+    """
 
     messages: tuple[Message, ...]
     decoding: Decoding = field(default_factory=Decoding)
     output: Output = field(default_factory=TextOutput)
     adapter: str | None = None
+    prompt: str | None = None
+    logprobs: int | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse alternatives outside 0 to 20, and a raw prompt beside messages."""
+        if self.logprobs is not None and not 0 <= self.logprobs <= 20:
+            raise RequestError(f"logprobs is {self.logprobs!r}; it must be between 0 and 20", "top_logprobs")
+        if self.prompt is not None and self.messages:
+            raise RequestError("prompt and messages were both given; send one of them", "prompt")
+
+
+@dataclass(frozen=True, slots=True)
+class TokenLogprob:
+    """One token drawn: its text, its bytes and its log-probability under the whole vocabulary, before any cut.
+
+    ``top`` are the likeliest tokens at its place, best first, as (text, bytes, log-probability).
+    """
+
+    text: str
+    data: bytes
+    logprob: float
+    top: tuple[tuple[str, bytes, float], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Delta:
+    """A piece of an answer while it is written: new text, and the tokens behind it if they were asked for.
+
+    The text may be empty while a character or a possible stop string is unfinished.
+    """
+
+    text: str
+    logprobs: tuple[TokenLogprob, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +163,8 @@ class Generation:
 
     ``scores`` holds one log-probability per option, normalised over the options (their exponentials sum to 1);
     None for text and JSON. ``completion_tokens`` counts every token drawn, the end-of-turn token included.
-    ``latency_ms`` runs from admission to the last token. ``cached_prompt_tokens`` were not computed again.
+    ``latency_ms`` runs from admission to the last token; ``queue_ms`` of it passed before the request had a slot.
+    ``cached_prompt_tokens`` were not computed again.
     """
 
     text: str
@@ -126,6 +174,8 @@ class Generation:
     scores: Mapping[str, float] | None = None
     latency_ms: float = 0.0
     cached_prompt_tokens: int = 0
+    queue_ms: float = 0.0
+    logprobs: tuple[TokenLogprob, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,7 +198,7 @@ class Event:
     """Something that a step produced for one ticket: new text, the finished generation, or what went wrong."""
 
     ticket: int
-    delta: str = ""
+    delta: Delta | None = None
     generation: Generation | None = None
     error: Exception | None = None
 
@@ -166,8 +216,12 @@ class Engine(Protocol):
         """True while an admitted request is unfinished."""
         ...
 
-    def admit(self, request: GenerationRequest) -> int:
-        """Queue a request and return its ticket; raises RequestError if it can never be served."""
+    def prepare(self, request: GenerationRequest) -> Any:
+        """Do what may take long (tokens, grammars); any thread may call it. RequestError if it can never be served."""
+        ...
+
+    def admit(self, prepared: Any) -> int:
+        """Queue a prepared request and return its ticket; raises OverloadedError when the queue is full."""
         ...
 
     def step(self) -> list[Event]:

@@ -18,7 +18,7 @@ def ask(text: str, output: Output | None = None, **decoding: Any) -> GenerationR
 
 def run_all(engine: TransformersEngine, requests: Sequence[GenerationRequest]) -> list[Generation]:
     """Admit all requests at once and step until every one is finished."""
-    tickets = [engine.admit(request) for request in requests]
+    tickets = [engine.admit(engine.prepare(request)) for request in requests]
     found: dict[int, Generation] = {}
     while engine.busy:
         for event in engine.step():

@@ -10,7 +10,7 @@ import pytest
 from harness.errors import SignoffError
 from harness.serve.engine.async_engine import AsyncEngine
 from harness.serve.engine.transformers_engine import TransformersEngine
-from harness.serve.protocol import EngineIdentity, Event, Generation, GenerationRequest, RequestError
+from harness.serve.protocol import Delta, EngineIdentity, Event, Generation, GenerationRequest, RequestError
 from tests.serve.helpers import Solo, ask
 
 
@@ -24,7 +24,11 @@ class _Breaking:
         self._admitted = 0
         self._steps = 0
 
-    def admit(self, request: GenerationRequest) -> int:
+    def prepare(self, request: GenerationRequest) -> GenerationRequest:
+        """Nothing to prepare."""
+        return request
+
+    def admit(self, prepared: GenerationRequest) -> int:
         """Take anything."""
         self.busy = True
         self._admitted += 1
@@ -35,7 +39,7 @@ class _Breaking:
         self._steps += 1
         if self._steps > 1:
             raise MemoryError("no room")
-        return [Event(1, "a")]
+        return [Event(1, Delta("a"))]
 
     def cancel(self, ticket: int) -> None:
         """Nothing to free."""
@@ -68,13 +72,13 @@ def test_it_serves_one_event_loop_after_another(served: AsyncEngine) -> None:
 def test_a_stream_ends_with_the_generation(served: AsyncEngine) -> None:
     """A stream hands out the text piece by piece and then the generation that holds all of it."""
 
-    async def collect() -> list[str | Generation]:
+    async def collect() -> list[Delta | Generation]:
         return [piece async for piece in served.stream(ask("hello", max_tokens=20))]
 
     *pieces, last = asyncio.run(collect())
     assert isinstance(last, Generation)
     assert len(pieces) > 3
-    assert "".join(str(piece) for piece in pieces) == last.text
+    assert "".join(piece.text for piece in pieces if isinstance(piece, Delta)) == last.text
 
 
 def test_a_request_that_cannot_be_served_fails_alone(served: AsyncEngine) -> None:

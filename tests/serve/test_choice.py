@@ -66,7 +66,7 @@ def test_company_does_not_change_scores(small_engine: TransformersEngine, engine
 
 def test_one_pass_scores_all_options(engine: TransformersEngine) -> None:
     """A choice takes one step, whatever the number and length of its options."""
-    engine.admit(ask("hi", ChoiceOutput(tuple(f"option number {index}" for index in range(20)))))
+    engine.admit(engine.prepare(ask("hi", ChoiceOutput(tuple(f"option number {index}" for index in range(20))))))
     (event,) = engine.step()
     assert event.generation is not None
     assert not engine.busy

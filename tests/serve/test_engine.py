@@ -30,7 +30,7 @@ def test_arrivals_between_steps_answer_as_alone(small_engine: TransformersEngine
     while waiting or small_engine.busy:
         for _ in range(min(rng.randint(0, 2), len(waiting))):
             request = waiting.pop(rng.randrange(len(waiting)))
-            tickets[small_engine.admit(request)] = request
+            tickets[small_engine.admit(small_engine.prepare(request))] = request
         for event in small_engine.step():
             if event.generation is not None:
                 texts[event.ticket] = event.generation.text
@@ -40,11 +40,11 @@ def test_arrivals_between_steps_answer_as_alone(small_engine: TransformersEngine
 
 def test_deltas_add_up_to_the_text(engine: TransformersEngine) -> None:
     """The pieces of text that steps hand out are the final text."""
-    tickets = {engine.admit(request): "" for request in MIXED[:8]}
+    tickets = {engine.admit(engine.prepare(request)): "" for request in MIXED[:8]}
     finals = {}
     while engine.busy:
         for event in engine.step():
-            tickets[event.ticket] += event.delta
+            tickets[event.ticket] += event.delta.text if event.delta else ""
             if event.generation is not None:
                 finals[event.ticket] = event.generation.text
     assert finals == tickets
@@ -107,8 +107,8 @@ def test_sampling_follows_the_distribution(engine: TransformersEngine) -> None:
 
 def test_cancelling_frees_the_slot(small_engine: TransformersEngine) -> None:
     """A cancelled request produces nothing more and its slot serves the next one at once."""
-    tickets = [small_engine.admit(ask(f"{letter} hello", max_tokens=50)) for letter in "abc"]
-    last = small_engine.admit(ask("later", max_tokens=2))
+    tickets = [small_engine.admit(small_engine.prepare(ask(f"{letter} hello", max_tokens=50))) for letter in "abc"]
+    last = small_engine.admit(small_engine.prepare(ask("later", max_tokens=2)))
     for _ in range(8):
         small_engine.step()
     assert small_engine.free_slots == 0
@@ -120,7 +120,7 @@ def test_cancelling_frees_the_slot(small_engine: TransformersEngine) -> None:
 
 def test_cancelling_a_waiting_or_unknown_request_is_harmless(small_engine: TransformersEngine) -> None:
     """A request that has no slot yet can be cancelled; tickets that mean nothing are ignored."""
-    ticket = small_engine.admit(ask("hi", max_tokens=2))
+    ticket = small_engine.admit(small_engine.prepare(ask("hi", max_tokens=2)))
     small_engine.cancel(ticket)
     small_engine.cancel(999)
     assert not small_engine.busy
@@ -131,7 +131,7 @@ def test_no_slot_leaks(small_engine: TransformersEngine) -> None:
     """After many finished and cancelled requests every slot is free again."""
     rng = random.Random(3)
     for _ in range(40):
-        ticket = small_engine.admit(ask("x" * rng.randint(1, 60), max_tokens=rng.randint(1, 9)))
+        ticket = small_engine.admit(small_engine.prepare(ask("x" * rng.randint(1, 60), max_tokens=rng.randint(1, 9))))
         small_engine.step()
         if rng.random() < 0.4:
             small_engine.cancel(ticket)
@@ -143,7 +143,7 @@ def test_no_slot_leaks(small_engine: TransformersEngine) -> None:
 def test_a_request_beyond_the_context_is_refused(engine: TransformersEngine) -> None:
     """A prompt whose answer could not fit is refused with both numbers before it takes a slot."""
     with pytest.raises(RequestError, match="2048") as refused:
-        engine.admit(ask("hi", max_tokens=2040))
+        engine.admit(engine.prepare(ask("hi", max_tokens=2040)))
     assert refused.value.param == "max_tokens"
     assert not engine.busy
 
@@ -151,7 +151,7 @@ def test_a_request_beyond_the_context_is_refused(engine: TransformersEngine) -> 
 def test_adapters_are_refused(engine: TransformersEngine) -> None:
     """An adapter that is not loaded is an error, never silently the bare model."""
     with pytest.raises(RequestError, match="abc"):
-        engine.admit(GenerationRequest((Message("user", "hi"),), adapter="abc"))
+        engine.admit(engine.prepare(GenerationRequest((Message("user", "hi"),), adapter="abc")))
 
 
 def test_sliding_windows_are_refused() -> None:

@@ -21,7 +21,7 @@ from harness.serve.engine.tiny import tiny_engine
 from harness.serve.engine.transformers_engine import TransformersEngine
 from harness.serve.gateway.routes import create_app
 from harness.serve.gateway.served import AppRequest, AppResponse, LoadedModel, Tokens
-from harness.serve.protocol import RequestError
+from harness.serve.protocol import Delta, RequestError
 from harness.serve.server import serving
 from tests.serve.helpers import Solo, ask
 
@@ -50,12 +50,12 @@ class Echo:
 class StreamingEcho(Echo):
     """An app that can hand out its text while it is written."""
 
-    async def stream(self, request: AppRequest) -> AsyncIterator[str | AppResponse]:
+    async def stream(self, request: AppRequest) -> AsyncIterator[Delta | AppResponse]:
         """Three pieces, then the response; fails after the first if told to."""
-        yield "one "
+        yield Delta("one ")
         if self.failure is not None:
             raise self.failure
-        yield "two"
+        yield Delta("two")
         yield AppResponse("one two", self.digest)
 
 

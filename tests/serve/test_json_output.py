@@ -69,11 +69,11 @@ def test_complete_output_needs_no_further_token(engine: TransformersEngine) -> N
 def test_a_schema_that_cannot_be_enforced_is_refused(engine: TransformersEngine, schema: dict[str, Any]) -> None:
     """An invalid or unsupported schema is refused at admission and never ignored."""
     with pytest.raises(RequestError, match="schema") as refused:
-        engine.admit(ask("go", JsonOutput(schema)))
+        engine.admit(engine.prepare(ask("go", JsonOutput(schema))))
     assert refused.value.param == "response_format"
 
 
 def test_stop_strings_do_not_mix_with_json(engine: TransformersEngine) -> None:
     """A stop string would cut JSON, so asking for both is refused."""
     with pytest.raises(RequestError, match="stop"):
-        engine.admit(ask("go", JsonOutput(), stop=("}",)))
+        engine.admit(engine.prepare(ask("go", JsonOutput(), stop=("}",))))

@@ -54,7 +54,7 @@ def test_scores_do_not_depend_on_reuse() -> None:
 
 def test_a_whole_prompt_seen_before_still_computes_its_end(engine: TransformersEngine) -> None:
     """A repeated prompt whose length is a multiple of the block reuses all but its last block."""
-    spare = engine.admit(ask("x"))
+    spare = engine.admit(engine.prepare(ask("x")))
     engine.cancel(spare)
     (probe,) = run_all(engine, [ask("", max_tokens=1)])
     text = "x" * (-probe.prompt_tokens % BLOCK + BLOCK)

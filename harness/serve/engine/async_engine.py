@@ -6,11 +6,12 @@ import asyncio
 import queue
 import threading
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing
-from typing import Protocol
+from typing import Any, Protocol
 
 from harness.errors import SignoffError
-from harness.serve.protocol import Engine, EngineIdentity, Event, Generation, GenerationRequest
+from harness.serve.protocol import Delta, Engine, EngineIdentity, Event, Generation, GenerationRequest
 
 Listener = Callable[[Event], None]
 
@@ -27,7 +28,7 @@ class Generator(Protocol):
         """The finished answer."""
         ...
 
-    def stream(self, request: GenerationRequest) -> AsyncIterator[str | Generation]:
+    def stream(self, request: GenerationRequest) -> AsyncIterator[Delta | Generation]:
         """Pieces of text as they come, then the finished generation."""
         ...
 
@@ -46,6 +47,7 @@ class AsyncEngine:
         self._lock = threading.Lock()
         self._unserved: dict[int, Listener] = {}
         self._failure: SignoffError | None = None
+        self._preparers = ThreadPoolExecutor(2, thread_name_prefix="signoff-prepare")
         self._thread = threading.Thread(target=self._run, name="signoff-engine", daemon=True)
         self._thread.start()
 
@@ -62,11 +64,13 @@ class AsyncEngine:
                     return piece
         raise SignoffError("the engine ended a request without an answer")
 
-    async def stream(self, request: GenerationRequest) -> AsyncGenerator[str | Generation, None]:
+    async def stream(self, request: GenerationRequest) -> AsyncGenerator[Delta | Generation, None]:
         """Pieces of text as they come, then the finished generation. Errors as for ``generate``."""
         loop = asyncio.get_running_loop()
         inbox: asyncio.Queue[Event] = asyncio.Queue()
-        call = _Call(request, lambda event: _post(loop, inbox, event))
+        # Long prompts and schemas are taken apart here, so that they do not hold up the tokens of others.
+        prepared = await loop.run_in_executor(self._preparers, self._prepare, request)
+        call = _Call(prepared, lambda event: _post(loop, inbox, event))
         self._submit(call)
         finished = False
         try:
@@ -75,7 +79,7 @@ class AsyncEngine:
                 finished = event.error is not None or event.generation is not None
                 if event.error is not None:
                     raise event.error
-                if event.delta:
+                if event.delta is not None:
                     yield event.delta
                 if event.generation is not None:
                     yield event.generation
@@ -87,6 +91,16 @@ class AsyncEngine:
         """Stop the thread after the step it is in; requests still waiting fail with a SignoffError."""
         self._commands.put(None)
         self._thread.join()
+        self._preparers.shutdown(wait=False, cancel_futures=True)
+
+    def _prepare(self, request: GenerationRequest) -> Any:
+        try:
+            return self._engine.prepare(request)
+        except SignoffError:
+            raise
+        except Exception as problem:
+            message = f"the request could not be prepared: {type(problem).__name__}: {problem}"
+            raise SignoffError(message) from problem
 
     def _submit(self, call: _Call) -> None:
         with self._lock:
@@ -101,15 +115,9 @@ class AsyncEngine:
         if call.cancelled:
             return
         try:
-            call.ticket = self._engine.admit(call.request)
+            call.ticket = self._engine.admit(call.prepared)
         except SignoffError as problem:
             call.listener(Event(0, error=problem))
-            return
-        except Exception as problem:
-            # Nothing of this request has entered the engine yet, so the others need not suffer.
-            failure = SignoffError(f"the request could not be prepared: {type(problem).__name__}: {problem}")
-            failure.__cause__ = problem
-            call.listener(Event(0, error=failure))
             return
         self._listeners[call.ticket] = call.listener
 
@@ -160,10 +168,10 @@ class AsyncEngine:
 class _Call:
     """One request between the event loop and the engine's thread."""
 
-    __slots__ = ("cancelled", "listener", "request", "ticket")
+    __slots__ = ("cancelled", "listener", "prepared", "ticket")
 
-    def __init__(self, request: GenerationRequest, listener: Listener) -> None:
-        self.request, self.listener = request, listener
+    def __init__(self, prepared: Any, listener: Listener) -> None:
+        self.prepared, self.listener = prepared, listener
         self.ticket = 0
         self.cancelled = False
 

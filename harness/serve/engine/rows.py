@@ -40,11 +40,11 @@ class Answer(Protocol):
 class Row:
     """A request on its way through the engine. ``fed`` of its ``tokens`` are in the slot already."""
 
-    ticket: int
     request: GenerationRequest
     prompt: list[int]
     keys: list[bytes]
     answer: Answer
+    ticket: int = 0
     slot: int = -1
     fed: int = 0
     cached: int = 0

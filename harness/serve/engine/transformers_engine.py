@@ -13,7 +13,15 @@ from harness.serve.engine import packed
 from harness.serve.engine.kv_store import BLOCK, KvSlots, PrefixCache, block_keys
 from harness.serve.engine.rows import Answer, ChoiceAnswer, Row, TextAnswer
 from harness.serve.engine.step_plan import StepPlan, plan_step
-from harness.serve.protocol import ChoiceOutput, EngineIdentity, Event, GenerationRequest, JsonOutput, RequestError
+from harness.serve.protocol import (
+    ChoiceOutput,
+    Delta,
+    EngineIdentity,
+    Event,
+    GenerationRequest,
+    JsonOutput,
+    RequestError,
+)
 
 if TYPE_CHECKING:
     import torch
@@ -74,12 +82,12 @@ class TransformersEngine:
         """How many more requests could run now."""
         return self._limits.slots - len(self._running)
 
-    def admit(self, request: GenerationRequest) -> int:
-        """Queue a request and return its ticket; raises RequestError if it can never be served."""
+    def prepare(self, request: GenerationRequest) -> Row:
+        """The request in tokens; any thread may call it. Raises RequestError if it can never be served."""
         if request.adapter is not None:
             raise RequestError(f"adapter {request.adapter!r} is not loaded; this engine serves the bare model", "model")
         prompt = self._encode_prompt(request)
-        row = Row(next(self._tickets), request, prompt, block_keys(request.adapter, prompt), self._answer(request))
+        row = Row(request, prompt, block_keys(request.adapter, prompt), self._answer(request))
         row.tokens = list(prompt)
         if row.room > self._context:
             rest = row.room - len(prompt)
@@ -88,8 +96,13 @@ class TransformersEngine:
                 f"together they must fit the context of {self._context}",
                 "max_tokens",
             )
-        self._waiting.append(row)
-        return row.ticket
+        return row
+
+    def admit(self, prepared: Row) -> int:
+        """Queue a prepared request and return its ticket."""
+        prepared.ticket = next(self._tickets)
+        self._waiting.append(prepared)
+        return prepared.ticket
 
     def cancel(self, ticket: int) -> None:
         """Forget a request and free its slot at once; unknown or finished tickets are ignored."""
@@ -120,9 +133,9 @@ class TransformersEngine:
             return [Event(row.ticket, error=problem)]
         if token is not None:
             row.tokens.append(token)
-            return [Event(row.ticket, delta)] if delta else []
+            return [Event(row.ticket, Delta(delta))] if delta else []
         self._evict(row)
-        return [Event(row.ticket, delta, generation=row.answer.result(row))]
+        return [Event(row.ticket, Delta(delta) if delta else None, generation=row.answer.result(row))]
 
     def _start_waiting(self) -> None:
         """Give slots to waiting requests, in order, but let those wait whose beginning is being computed."""
@@ -225,7 +238,7 @@ class TransformersEngine:
 
         tokens = [(7 * place + 3) % self._vocabulary for place in range(2 * BLOCK + 3)]
         probe = GenerationRequest(messages=())
-        row = Row(0, probe, tokens, [], self._answer(probe), slot=0, tokens=list(tokens))
+        row = Row(probe, tokens, [], self._answer(probe), slot=0, tokens=list(tokens))
         plan = plan_step([row], self._kv.data, 2 * BLOCK)
         self._forward(plan)
         row.fed = 2 * BLOCK

@@ -13,7 +13,7 @@ import orjson
 from harness.errors import SignoffError
 from harness.serve.gateway.chat_request import ChatRequest
 from harness.serve.gateway.served import AppResponse, ServedApp, ServedModel, StreamingApp, Tokens
-from harness.serve.protocol import FinishReason, Generation
+from harness.serve.protocol import Delta, FinishReason, Generation
 
 _T = TypeVar("_T")
 
@@ -42,7 +42,7 @@ async def ask_model(model: ServedModel, chat: ChatRequest) -> Pieces:
         return
     async with _closing(engine.stream(request)) as pieces:
         async for piece in pieces:
-            yield piece if isinstance(piece, str) else _of_generation(piece, model.digest)
+            yield piece.text if isinstance(piece, Delta) else _of_generation(piece, model.digest)
 
 
 async def ask_app(app: ServedApp, chat: ChatRequest) -> Pieces:
@@ -51,7 +51,7 @@ async def ask_app(app: ServedApp, chat: ChatRequest) -> Pieces:
     if chat.stream and isinstance(app, StreamingApp):
         async with _closing(app.stream(request)) as pieces:
             async for piece in pieces:
-                yield piece if isinstance(piece, str) else _of_response(piece, request.trace)
+                yield piece.text if isinstance(piece, Delta) else _of_response(piece, request.trace)
         return
     response = await app.respond(request)
     if chat.stream:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
 
 from harness.serve.engine.async_engine import Generator
-from harness.serve.protocol import FinishReason, Message
+from harness.serve.protocol import Delta, FinishReason, Message
 
 
 class ServedModel(Protocol):
@@ -116,6 +116,6 @@ class ServedApp(Protocol):
 class StreamingApp(Protocol):
     """A ``ServedApp`` that can also hand out its last step's text while it is written."""
 
-    def stream(self, request: AppRequest) -> AsyncIterator[str | AppResponse]:
+    def stream(self, request: AppRequest) -> AsyncIterator[Delta | AppResponse]:
         """Pieces of the last step's text, then the whole response."""
         ...
