@@ -1,4 +1,4 @@
-"""``serve.yaml``: how a gateway behaves that is not part of any app. Every value has a default; the file is optional."""
+"""``serve.yaml``: how a gateway behaves that is no part of an app. Every value has a default; the file is optional."""
 
 from __future__ import annotations
 
