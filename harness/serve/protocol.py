@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Any, Literal, Protocol
 
 from harness.errors import SignoffError, UsageError
@@ -194,6 +195,22 @@ class EngineIdentity:
 
 
 @dataclass(frozen=True, slots=True)
+class EngineStats:
+    """How busy an engine is: requests with a slot and without one, and tokens of key/value memory.
+
+    ``prompt_tokens`` and ``reused_tokens`` count since the start: prompt tokens read, and those of them whose state
+    was found among the kept prompt beginnings.
+    """
+
+    running: int = 0
+    waiting: int = 0
+    kv_tokens_used: int = 0
+    kv_tokens_budget: int = 0
+    prompt_tokens: int = 0
+    reused_tokens: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Event:
     """Something that a step produced for one ticket: new text, the finished generation, or what went wrong."""
 
@@ -214,6 +231,15 @@ class Engine(Protocol):
     @property
     def busy(self) -> bool:
         """True while an admitted request is unfinished."""
+        ...
+
+    @property
+    def stats(self) -> EngineStats:
+        """How full this engine is now."""
+        ...
+
+    def load_adapter(self, digest: str, folder: Path) -> None:
+        """Serve the adapter in ``folder`` under ``digest``; raises UsageError if it does not fit or does nothing."""
         ...
 
     def prepare(self, request: GenerationRequest) -> Any:

@@ -19,7 +19,7 @@ def solo() -> Solo:
 @pytest.fixture
 def engine() -> TransformersEngine:
     """A fresh engine over the tiny model."""
-    return tiny_engine()
+    return tiny_engine(limits=EngineLimits(queue=1000))
 
 
 @pytest.fixture

@@ -16,6 +16,11 @@ def ask(text: str, output: Output | None = None, **decoding: Any) -> GenerationR
     return GenerationRequest((Message("user", text),), Decoding(**decoding), output or TextOutput())
 
 
+def continuing(prompt: str, **decoding: Any) -> GenerationRequest:
+    """Raw text to continue."""
+    return GenerationRequest((), Decoding(**decoding), prompt=prompt)
+
+
 def run_all(engine: TransformersEngine, requests: Sequence[GenerationRequest]) -> list[Generation]:
     """Admit all requests at once and step until every one is finished."""
     tickets = [engine.admit(engine.prepare(request)) for request in requests]

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from harness.serve.engine.kv_store import BLOCK, KvSlots, PrefixCache, block_keys
+from harness.serve.engine.kv_store import BLOCK, PrefixCache, block_keys
 from harness.serve.engine.tiny import tiny_engine
 from harness.serve.engine.transformers_engine import EngineLimits, TransformersEngine
 from harness.serve.protocol import ChoiceOutput, GenerationRequest, Message
@@ -85,17 +85,3 @@ def test_keys_tell_adapters_and_beginnings_apart() -> None:
     assert block_keys(None, tokens[: 2 * BLOCK]) == keys[:2]
     assert set(keys).isdisjoint(block_keys("adapter", tokens))
     assert block_keys(None, [99, *tokens[1:]])[2] != keys[2]
-
-
-def test_slots_grow_without_losing_what_they_hold() -> None:
-    """A longer request enlarges the buffer; the state of running requests stays."""
-    import torch
-
-    slots = KvSlots(layers=2, slots=3, heads=1, size=4, dtype=torch.float32)
-    slot = slots.take(10)
-    assert slot == 0
-    slots.data[:, :, 0, :, :10] = 7.0
-    assert slots.take(1000) == 1
-    assert slots.capacity >= 1000
-    assert float(slots.data[:, :, 0, :, :10].min()) == 7.0
-    assert [slots.take(1), slots.take(1)] == [2, None]

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import queue
 import threading
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing
+from pathlib import Path
 from typing import Any, Protocol
 
 from harness.errors import SignoffError
-from harness.serve.protocol import Delta, Engine, EngineIdentity, Event, Generation, GenerationRequest
+from harness.serve.protocol import Delta, Engine, EngineIdentity, EngineStats, Event, Generation, GenerationRequest
 
 Listener = Callable[[Event], None]
 
@@ -86,6 +88,30 @@ class AsyncEngine:
         finally:
             if not finished:
                 self._commands.put(lambda: self._cancel(call))
+
+    async def load_adapter(self, digest: str, folder: Path) -> None:
+        """Let the engine serve the adapter in ``folder`` as ``digest``; UsageError if it cannot."""
+        loop = asyncio.get_running_loop()
+        loaded: asyncio.Future[None] = loop.create_future()
+
+        def load() -> None:
+            try:
+                self._engine.load_adapter(digest, folder)
+            except SignoffError as problem:
+                _settle(loop, loaded, problem)
+            else:
+                _settle(loop, loaded, None)
+
+        with self._lock:
+            if self._failure is not None:
+                raise SignoffError(str(self._failure)) from self._failure
+        self._commands.put(load)
+        await loaded
+
+    @property
+    def stats(self) -> EngineStats:
+        """How full the engine is; read from any thread, so figures may be one step apart."""
+        return self._engine.stats
 
     def close(self) -> None:
         """Stop the thread after the step it is in; requests still waiting fail with a SignoffError."""
@@ -176,9 +202,22 @@ class _Call:
         self.cancelled = False
 
 
+def _settle(loop: asyncio.AbstractEventLoop, future: asyncio.Future[None], problem: SignoffError | None) -> None:
+    """Resolve a future of another thread's loop, if that still waits for it."""
+
+    def settle() -> None:
+        if future.done():
+            return
+        if problem is None:
+            future.set_result(None)
+        else:
+            future.set_exception(problem)
+
+    with contextlib.suppress(RuntimeError):
+        loop.call_soon_threadsafe(settle)
+
+
 def _post(loop: asyncio.AbstractEventLoop, inbox: asyncio.Queue[Event], event: Event) -> None:
     """Hand an event over to the loop; a loop that is closed has nobody left to tell."""
-    try:
+    with contextlib.suppress(RuntimeError):
         loop.call_soon_threadsafe(inbox.put_nowait, event)
-    except RuntimeError:
-        return

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from harness.serve.engine.async_engine import AsyncEngine
 
 # Raised whenever a change of the engine may change its outputs: it is part of every generation's cache key.
-ENGINE_REVISION = "2"
+ENGINE_REVISION = "3"
 
 
 class ModelHub:

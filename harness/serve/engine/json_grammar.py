@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from harness.errors import SignoffError
@@ -13,19 +15,40 @@ if TYPE_CHECKING:
     import torch
     from llguidance import LLMatcher, LLTokenizer
 
+_KEPT = 64
 # At most one blank between tokens: free whitespace lets a small model write blanks until it is cut off.
 _OPTIONS = {"whitespace_pattern": " ?"}
 
 
+class Lazy:
+    """Grammars built by the first thread that needs them: most engines never do."""
+
+    def __init__(self, build: Callable[[], JsonGrammars]) -> None:
+        self._build, self._lock = build, threading.Lock()
+        self._built: JsonGrammars | None = None
+
+    def __call__(self) -> JsonGrammars:
+        """The grammars, the same at every call."""
+        with self._lock:
+            if self._built is None:
+                self._built = self._build()
+            return self._built
+
+
 class JsonGrammars:
-    """Compiles schemas for one tokenizer and hands out one matcher per request."""
+    """Compiles schemas for one tokenizer and hands out one matcher per request; any thread may ask.
+
+    The last 64 compiled schemas are kept. The compiler bounds its own work (llguidance's limits on the size of
+    grammars and on the steps of one lexer), so that no schema can keep it busy for long.
+    """
 
     def __init__(self, tokenizer: Any, vocabulary: int, ends: Sequence[int]) -> None:
         from llguidance.hf import from_tokenizer
 
         size = max(vocabulary, len(tokenizer))
         self._tokenizer: LLTokenizer = from_tokenizer(tokenizer, n_vocab=size, eos_token=list(ends))
-        self._compiled: dict[str, LLMatcher] = {}
+        self._compiled: OrderedDict[str, LLMatcher] = OrderedDict()
+        self._lock = threading.Lock()
 
     def matcher(self, schema: Mapping[str, Any] | None) -> JsonMatcher:
         """A fresh matcher; raises RequestError when the schema is invalid or uses what cannot be enforced."""
@@ -35,9 +58,21 @@ class JsonGrammars:
             text = orjson.dumps(dict(schema) if schema is not None else {"type": "object"}).decode()
         except TypeError as problem:
             raise RequestError(f"the JSON schema is not plain JSON: {problem}", "response_format") from None
-        if text not in self._compiled:
-            self._compiled[text] = self._compile(text)
-        return JsonMatcher(self._compiled[text].deep_copy(), self._tokenizer.vocab_size)
+        with self._lock:
+            known = self._compiled.get(text)
+        if known is None:
+            known = self._compile(text)
+        with self._lock:
+            self._compiled[text] = known
+            self._compiled.move_to_end(text)
+            while len(self._compiled) > _KEPT:
+                self._compiled.popitem(last=False)
+            return JsonMatcher(known.deep_copy(), self._tokenizer.vocab_size)
+
+    def data_of(self, token: int) -> bytes:
+        """The bytes of one token."""
+        data: bytes = self._tokenizer.decode_bytes([token])
+        return data
 
     def _compile(self, schema: str) -> LLMatcher:
         from llguidance import LLMatcher
@@ -67,7 +102,7 @@ class JsonMatcher:
 
         fill_next_token_bitmask(self._matcher, self._bits)
         allowed = np.unpackbits(self._bits[0].view(np.uint8), bitorder="little", count=logits.shape[0])
-        return logits.masked_fill(torch.from_numpy(allowed == 0), -torch.inf)
+        return logits.masked_fill(torch.from_numpy(allowed == 0).to(logits.device), -torch.inf)
 
     def accept(self, token: int) -> bool:
         """Take the drawn token; True when the text is complete and nothing may follow."""

@@ -6,60 +6,150 @@ import hashlib
 from array import array
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import torch
 
 BLOCK = 16
-_GROWTH = 256
+SMALLEST = 256
 
 
-class KvSlots:
-    """One buffer ``[layers, 2, slots, kv heads, capacity, head size]``; the 2 are keys and values.
+@dataclass(frozen=True, slots=True)
+class KvShape:
+    """What one token takes: ``layers`` x 2 (key, value) x ``heads`` x ``size`` numbers of ``dtype``."""
 
-    A slot is filled from the left and never moved, so admitting and evicting copy nothing. The capacity
-    (tokens per slot) grows in steps when a longer request arrives.
-    """
+    layers: int
+    heads: int
+    size: int
+    dtype: torch.dtype
+    device: torch.device
 
-    def __init__(self, layers: int, slots: int, heads: int, size: int, dtype: torch.dtype) -> None:
-        self._layers, self._slots, self._heads, self._size, self._dtype = layers, slots, heads, size, dtype
-        self.capacity = _GROWTH
-        self.data = self._zeros(self.capacity)
-        self._free = list(range(slots))
-
-    def take(self, tokens: int) -> int | None:
-        """The lowest free slot, with room for ``tokens``; None when all are taken."""
-        if not self._free:
-            return None
-        self._reserve(tokens)
-        return self._free.pop(0)
-
-    def give_back(self, slot: int) -> None:
-        """Free a slot. Its stale values stay: they are finite and always masked."""
-        self._free.append(slot)
-        self._free.sort()
-
-    def _reserve(self, tokens: int) -> None:
-        if tokens <= self.capacity:
-            return
-        capacity = -(-tokens // _GROWTH) * _GROWTH
-        grown = self._zeros(capacity)
-        taken = [slot for slot in range(self._slots) if slot not in self._free]
-        for slot in taken:
-            grown[:, :, slot, :, : self.capacity] = self.data[:, :, slot]
-        self.data, self.capacity = grown, capacity
-
-    def _zeros(self, capacity: int) -> torch.Tensor:
-        import numpy as np
+    def zeros(self, slots: int, capacity: int) -> torch.Tensor:
+        """``[layers, 2, slots, heads, capacity, size]``. Values must be finite: a masked column multiplies by zero."""
         import torch
 
-        # numpy asks the system for pages that are zero already and cost no memory until written; values
-        # must be finite because a masked column still multiplies by zero.
-        shape = (self._layers, 2, self._slots, self._heads, capacity, self._size)
-        width = torch.empty((), dtype=self._dtype).element_size()
+        shape = (self.layers, 2, slots, self.heads, capacity, self.size)
+        if self.device.type != "cpu":
+            return torch.zeros(shape, dtype=self.dtype, device=self.device)
+        import numpy as np
+
+        # numpy asks the system for pages that are zero already and cost no memory until they are written.
+        width = torch.empty((), dtype=self.dtype).element_size()
         integers = {2: np.int16, 4: np.int32, 8: np.int64}[width]
-        return torch.from_numpy(np.zeros(shape, dtype=integers)).view(self._dtype)
+        return torch.from_numpy(np.zeros(shape, dtype=integers)).view(self.dtype)
+
+
+@dataclass(eq=False, slots=True)
+class Bucket:
+    """Slots of one ``capacity`` (tokens). ``touched`` of them hold memory: the slots below the highest ever used."""
+
+    capacity: int
+    slots: int
+    data: torch.Tensor
+    taken: set[int]
+    touched: int = 0
+
+    @property
+    def tokens(self) -> int:
+        """Tokens' worth of memory that this bucket holds."""
+        return self.touched * self.capacity
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """One slot of one bucket."""
+
+    bucket: Bucket
+    slot: int
+
+    @property
+    def data(self) -> torch.Tensor:
+        """``[layers, 2, heads, capacity, size]``, shared with the bucket."""
+        return self.bucket.data[:, :, self.slot]
+
+
+class KvPool:
+    """Slots for running requests, in buckets of doubling capacity, so that one long request widens no short one.
+
+    All buckets together hold memory for at most ``budget`` tokens. A slot is filled from the left and never moved
+    while it is taken, so admitting and evicting copy nothing.
+    """
+
+    def __init__(self, shape: KvShape, slots: int, budget: int, longest: int) -> None:
+        self._shape, self._slots, self.budget, self._longest = shape, slots, budget, longest
+        self._buckets: dict[int, Bucket] = {}
+        self._taken = 0
+
+    @property
+    def held(self) -> int:
+        """Tokens' worth of memory now held."""
+        return sum(bucket.tokens for bucket in self._buckets.values())
+
+    def fits(self, tokens: int) -> bool:
+        """Whether a request of ``tokens`` could ever get a slot."""
+        return self._capacity(tokens) <= self.budget
+
+    def take(self, tokens: int) -> Place | None:
+        """The lowest free slot with room for ``tokens``; None when slots or memory are used up now."""
+        if self._taken >= self._slots:
+            return None
+        capacity = self._capacity(tokens)
+        bucket = self._buckets.get(capacity)
+        if bucket is None:
+            bucket = self._buckets[capacity] = self._bucket(capacity, self._first(capacity))
+        slot = next(number for number in range(self._slots) if number not in bucket.taken)
+        if slot >= bucket.touched and not self._grow(bucket, slot + 1):
+            return None
+        bucket.taken.add(slot)
+        self._taken += 1
+        return Place(bucket, slot)
+
+    def give_back(self, place: Place) -> None:
+        """Free a slot. Its stale values stay: they are finite and always masked."""
+        place.bucket.taken.discard(place.slot)
+        self._taken -= 1
+
+    def _capacity(self, tokens: int) -> int:
+        capacity = SMALLEST
+        while capacity < tokens:
+            capacity *= 2
+        # The last bucket need not be larger than the longest request there can be.
+        return min(capacity, max(self._longest, tokens))
+
+    def _grow(self, bucket: Bucket, touched: int) -> bool:
+        """Let ``bucket`` hold memory for ``touched`` slots, taking back what others do not need; False: no room."""
+        if self.held + (touched - bucket.touched) * bucket.capacity > self.budget:
+            self._reclaim()
+        if self.held + (touched - bucket.touched) * bucket.capacity > self.budget:
+            return False
+        if touched > bucket.slots:
+            self._resize(bucket, min(self._slots, 2 * bucket.slots))
+        bucket.touched = touched
+        return True
+
+    def _reclaim(self) -> None:
+        """Give memory above the highest taken slot of each bucket back to the system."""
+        for bucket in self._buckets.values():
+            needed = max(bucket.taken, default=-1) + 1
+            if needed < bucket.touched:
+                self._resize(bucket, max(needed, self._first(bucket.capacity)))
+                bucket.touched = needed
+
+    def _first(self, capacity: int) -> int:
+        """How many slots a new bucket gets: all where untouched memory is free, few where it is not."""
+        most = max(1, min(self._slots, self.budget // capacity))
+        return most if self._shape.device.type == "cpu" else min(4, most)
+
+    def _bucket(self, capacity: int, slots: int) -> Bucket:
+        return Bucket(capacity, slots, self._shape.zeros(slots, capacity), set())
+
+    def _resize(self, bucket: Bucket, slots: int) -> None:
+        data = self._shape.zeros(slots, bucket.capacity)
+        for slot in bucket.taken:
+            data[:, :, slot] = bucket.data[:, :, slot]
+        bucket.data, bucket.slots = data, slots
 
 
 def block_keys(adapter: str | None, tokens: Sequence[int]) -> list[bytes]:

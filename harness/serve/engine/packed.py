@@ -21,28 +21,38 @@ NAME = "signoff_packed"
 class Chunk:
     """Several new tokens of one slot: ``start:end`` in the batch, after ``past`` tokens that the slot holds.
 
-    ``mask`` is additive, ``[end - start, past + end - start]``.
+    ``data`` is the slot, ``[layers, 2, heads, capacity, head size]``; ``mask`` is additive,
+    ``[end - start, past + end - start]``.
     """
 
     start: int
     end: int
-    slot: int
+    data: torch.Tensor
     past: int
     mask: torch.Tensor
 
 
 @dataclass(frozen=True, slots=True)
-class Packed:
-    """Where each token of a batch belongs. The first tokens are one per slot (``singles``), then come chunks.
+class Singles:
+    """One new token for each of several slots of one bucket: ``start:end`` in the batch.
 
-    ``slots`` (ascending) and ``places``, both ``[singles]``, say where each single's keys go; ``mask`` is additive,
-    ``[max slot + 1, 1, longest history]``.
+    ``data`` is the bucket; ``slots`` (ascending) and ``places``, both ``[end - start]``, say where each token's keys
+    go; ``mask`` is additive, ``[max slot + 1, 1, longest history]``.
     """
 
+    start: int
+    end: int
     data: torch.Tensor
     slots: torch.Tensor
     places: torch.Tensor
-    mask: torch.Tensor | None
+    mask: torch.Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class Packed:
+    """Where each token of a batch belongs."""
+
+    singles: tuple[Singles, ...]
     chunks: tuple[Chunk, ...]
 
 
@@ -70,40 +80,39 @@ def packed_attention(
     """
     if packed is None:
         raise ValueError("packed attention was called without its plan: the model does not pass keyword arguments on")
-    store = packed.data[module.layer_idx]
+    layer = module.layer_idx
     scale = query.shape[-1] ** -0.5 if scaling is None else scaling
     out = query.new_empty(query.shape[0], query.shape[1], query.shape[3])
-    if packed.mask is not None:
-        count = packed.slots.shape[0]
-        store[0][packed.slots, :, packed.places] = key[:count, :, 0]
-        store[1][packed.slots, :, packed.places] = value[:count, :, 0]
-        out[:count] = _singles(query[:count, :, 0], store, packed, scale)
+    for group in packed.singles:
+        store, part = group.data[layer], slice(group.start, group.end)
+        store[0][group.slots, :, group.places] = key[part, :, 0]
+        store[1][group.slots, :, group.places] = value[part, :, 0]
+        out[part] = _singles(query[part, :, 0], store, group, scale)
     for chunk in packed.chunks:
-        part = slice(chunk.start, chunk.end)
+        store, part = chunk.data[layer], slice(chunk.start, chunk.end)
         end = chunk.past + chunk.end - chunk.start
-        store[0, chunk.slot, :, chunk.past : end] = key[part, :, 0].transpose(0, 1)
-        store[1, chunk.slot, :, chunk.past : end] = value[part, :, 0].transpose(0, 1)
-        out[part] = _chunk(query[part, :, 0], store[:, chunk.slot, :, :end], chunk.mask, scale)
+        store[0, :, chunk.past : end] = key[part, :, 0].transpose(0, 1)
+        store[1, :, chunk.past : end] = value[part, :, 0].transpose(0, 1)
+        out[part] = _chunk(query[part, :, 0], store[:, :, :end], chunk.mask, scale)
     return out.unsqueeze(1), None
 
 
-def _singles(query: torch.Tensor, store: torch.Tensor, packed: Packed, scale: float) -> torch.Tensor:
+def _singles(query: torch.Tensor, store: torch.Tensor, group: Singles, scale: float) -> torch.Tensor:
     """One query per slot, all at once: ``[singles, heads, head size]`` in and out."""
     import torch
 
-    assert packed.mask is not None
-    used, _, width = packed.mask.shape
+    used, _, width = group.mask.shape
     count, heads, size = query.shape
     kv_heads = store.shape[2]
     # Slots that feed a chunk in this pass stand between the others; a wasted row is cheaper than a gather.
-    spread = query if used == count else query.new_zeros(used, heads, size).index_copy_(0, packed.slots, query)
+    spread = query if used == count else query.new_zeros(used, heads, size).index_copy_(0, group.slots, query)
     grouped = spread.reshape(used * kv_heads, heads // kv_heads, size)
     keys = store[0, :used, :, :width].reshape(used * kv_heads, width, size)
     values = store[1, :used, :, :width].reshape(used * kv_heads, width, size)
     scores = torch.bmm(grouped, keys.transpose(1, 2)).mul_(scale).view(used, heads, width)
-    weights = scores.add_(packed.mask).softmax(-1).view(used * kv_heads, heads // kv_heads, width)
+    weights = scores.add_(group.mask).softmax(-1).view(used * kv_heads, heads // kv_heads, width)
     found = torch.bmm(weights, values).view(used, heads, size)
-    return found if used == count else found.index_select(0, packed.slots)
+    return found if used == count else found.index_select(0, group.slots)
 
 
 def _chunk(query: torch.Tensor, store: torch.Tensor, mask: torch.Tensor, scale: float) -> torch.Tensor:

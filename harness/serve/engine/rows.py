@@ -8,12 +8,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
-from harness.serve.protocol import FinishReason, Generation, GenerationRequest
+from harness.serve.engine.kv_store import Place
+from harness.serve.protocol import Delta, FinishReason, Generation, GenerationRequest, TokenLogprob
 
 if TYPE_CHECKING:
     import torch
 
     from harness.serve.engine.json_grammar import JsonMatcher
+    from harness.serve.engine.logprobs import LogprobTeller
     from harness.serve.engine.option_tree import OptionTree
     from harness.serve.engine.sampling import Sampler
     from harness.serve.engine.text_stream import TextStream
@@ -27,8 +29,8 @@ class Answer(Protocol):
         """The branches to feed after the prompt, if the answer is a choice."""
         ...
 
-    def take(self, logits: torch.Tensor) -> tuple[str, int | None]:
-        """Read logits ``[places, vocabulary]``: the new text, and the token to feed next (None: finished)."""
+    def take(self, logits: torch.Tensor) -> tuple[Delta | None, int | None]:
+        """Read logits ``[places, vocabulary]``: what is new, and the token to feed next (None: finished)."""
         ...
 
     def result(self, row: Row) -> Generation:
@@ -45,11 +47,18 @@ class Row:
     keys: list[bytes]
     answer: Answer
     ticket: int = 0
-    slot: int = -1
+    placed: Place | None = None
     fed: int = 0
     cached: int = 0
     tokens: list[int] = field(default_factory=list)
     started: float = field(default_factory=time.perf_counter)
+    running: float | None = None
+
+    @property
+    def place(self) -> Place:
+        """Its slot; only a running request has one."""
+        assert self.placed is not None
+        return self.placed
 
     @property
     def pending(self) -> int:
@@ -66,37 +75,44 @@ class Row:
         """Milliseconds since admission."""
         return (time.perf_counter() - self.started) * 1e3
 
+    def queue_ms(self) -> float:
+        """Milliseconds between admission and a slot."""
+        return 0.0 if self.running is None else (self.running - self.started) * 1e3
+
 
 class TextAnswer:
     """Free text or JSON: one token per step until the turn ends, a stop string, the grammar or max_tokens."""
 
     tree = None
 
-    def __init__(
-        self, sampler: Sampler, stream: TextStream, ends: Sequence[int], limit: int, matcher: JsonMatcher | None
-    ) -> None:
-        self._sampler, self._stream, self._matcher = sampler, stream, matcher
+    def __init__(self, sampler: Sampler, stream: TextStream, ends: Sequence[int], limit: int) -> None:
+        self._sampler, self._stream = sampler, stream
         self._ends, self._limit = frozenset(ends), limit
         self._drawn = 0
         self._reason: FinishReason = "stop"
+        self._told: list[TokenLogprob] = []
+        self.matcher: JsonMatcher | None = None
+        self.teller: LogprobTeller | None = None
 
-    def take(self, logits: torch.Tensor) -> tuple[str, int | None]:
+    def take(self, logits: torch.Tensor) -> tuple[Delta | None, int | None]:
         """Draw one token from ``logits`` ``[1, vocabulary]``."""
         last = logits[-1]
-        token = self._sampler.draw(last if self._matcher is None else self._matcher.restrict(last))
+        token = self._sampler.draw(last if self.matcher is None else self.matcher.restrict(last))
         self._drawn += 1
         if token in self._ends:
-            return self._stream.close(), None
-        complete = self._matcher is not None and self._matcher.accept(token)
+            return _delta(self._stream.close()), None
+        told = () if self.teller is None else (self.teller.tell(last, token),)
+        self._told.extend(told)
+        complete = self.matcher is not None and self.matcher.accept(token)
         piece = self._stream.push(token)
         if self._stream.stopped:
-            return piece, None
+            return _delta(piece, told), None
         if complete:
-            return piece + self._stream.close(), None
+            return _delta(piece + self._stream.close(), told), None
         if self._drawn >= self._limit:
             self._reason = "length"
-            return piece + self._stream.close(), None
-        return piece, token
+            return _delta(piece + self._stream.close(), told), None
+        return _delta(piece, told), token
 
     def result(self, row: Row) -> Generation:
         """The text as a generation."""
@@ -106,8 +122,14 @@ class TextAnswer:
             prompt_tokens=len(row.prompt),
             completion_tokens=self._drawn,
             latency_ms=row.latency_ms(),
+            queue_ms=row.queue_ms(),
             cached_prompt_tokens=row.cached,
+            logprobs=tuple(self._told) if self.teller is not None else None,
         )
+
+
+def _delta(text: str, told: tuple[TokenLogprob, ...] = ()) -> Delta | None:
+    return Delta(text, told) if text or told else None
 
 
 class ChoiceAnswer:
@@ -118,10 +140,10 @@ class ChoiceAnswer:
         self._options = tuple(options)
         self._totals: list[float] = []
 
-    def take(self, logits: torch.Tensor) -> tuple[str, int | None]:
+    def take(self, logits: torch.Tensor) -> tuple[Delta | None, int | None]:
         """Score every option from ``logits`` ``[1 + nodes, vocabulary]``."""
         self._totals = self.tree.scores(logits.float().log_softmax(-1))
-        return self._options[self._best()], None
+        return Delta(self._options[self._best()]), None
 
     def _best(self) -> int:
         return max(range(len(self._totals)), key=lambda index: self._totals[index])
@@ -138,5 +160,6 @@ class ChoiceAnswer:
             completion_tokens=len(self.tree.paths[best]),
             scores={option: total - norm for option, total in zip(self._options, self._totals, strict=True)},
             latency_ms=row.latency_ms(),
+            queue_ms=row.queue_ms(),
             cached_prompt_tokens=row.cached,
         )

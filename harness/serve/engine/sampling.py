@@ -20,6 +20,7 @@ class Sampler:
 
     def __init__(self, decoding: Decoding) -> None:
         self._decoding = decoding
+        self._bias = dict(decoding.logit_bias)
         self._generator: torch.Generator | None = None
         if not self.greedy:
             import torch
@@ -35,9 +36,13 @@ class Sampler:
         """The next token for ``logits`` ``[vocabulary]``; forbidden tokens hold minus infinity."""
         import torch
 
+        if self._bias:
+            ids = torch.tensor(list(self._bias), device=logits.device)
+            logits = logits.index_add(0, ids, torch.tensor(list(self._bias.values()), device=logits.device).to(logits))
         if self.greedy:
             return int(logits.argmax())
-        weights = _cut(logits.float() / self._decoding.temperature, self._decoding.top_k, self._decoding.top_p)
+        # Drawn on the CPU, so that a seed means the same noise on every device.
+        weights = _cut(logits.float().cpu() / self._decoding.temperature, self._decoding.top_k, self._decoding.top_p)
         noise = torch.empty_like(weights).exponential_(generator=self._generator)
         return int((weights / noise).argmax())
 

@@ -13,41 +13,57 @@ class TextStream:
     def __init__(self, decode: Callable[[Sequence[int]], str], stop: Sequence[str]) -> None:
         self._decode = decode
         self._stop = tuple(stop)
+        self._longest = max((len(stop) for stop in self._stop), default=0)
+        # Only a window of tokens is decoded again: those before _from are text for good, those before _read are
+        # known text that the next token may still be glued to (some decoders strip a leading blank).
         self._tokens: list[int] = []
-        self._sent = ""
+        self._from = self._read = 0
+        self._known = ""
+        self._pieces: list[str] = []
+        self._held = ""
         self.stopped = False
 
     @property
     def text(self) -> str:
         """What has been handed out so far."""
-        return self._sent
+        return "".join(self._pieces)
 
     def push(self, token: int) -> str:
         """Take one token; the text that is certain now. Sets ``stopped`` when a stop string is complete."""
         self._tokens.append(token)
-        return self._advance(final=False)
+        return self._hand_out(self._certain(final=False), final=False)
 
     def close(self) -> str:
         """The text that was held back and is final now; nothing when a stop string ended it."""
-        return "" if self.stopped else self._advance(final=True)
+        return "" if self.stopped else self._hand_out(self._certain(final=True), final=True)
 
-    def _advance(self, final: bool) -> str:
-        whole = self._decode(self._tokens)
-        found = [at for at in (whole.find(stop) for stop in self._stop) if at >= 0]
+    def _certain(self, final: bool) -> str:
+        """The text of new tokens, unless they end within a character."""
+        window = self._decode(self._tokens[self._from :])
+        if window.endswith(_UNFINISHED) and not final:
+            return ""
+        new = window[len(self._known) :]
+        self._from, self._read = self._read, len(self._tokens)
+        self._known = self._decode(self._tokens[self._from :]) if self._from < self._read else ""
+        return new
+
+    def _hand_out(self, new: str, final: bool) -> str:
+        self._held += new
+        found = [at for at in (self._held.find(stop) for stop in self._stop) if at >= 0]
         if found:
             self.stopped = True
-            whole = whole[: min(found)]
-        elif not final:
-            whole = whole[: len(whole) - self._held(whole)]
-        piece = whole[len(self._sent) :]
-        self._sent += piece
+            return self._sent(min(found))
+        return self._sent(len(self._held) if final else len(self._held) - self._open())
+
+    def _sent(self, count: int) -> str:
+        piece, self._held = self._held[:count], self._held[count:]
+        if piece:
+            self._pieces.append(piece)
         return piece
 
-    def _held(self, whole: str) -> int:
-        """How many characters at the end may still change: part of a character, or the start of a stop string."""
-        solid = whole.rstrip(_UNFINISHED)
-        longest = max((len(stop) for stop in self._stop), default=0)
-        for size in range(min(longest - 1, len(solid)), 0, -1):
-            if any(stop.startswith(solid[-size:]) for stop in self._stop):
-                return len(whole) - len(solid) + size
-        return len(whole) - len(solid)
+    def _open(self) -> int:
+        """How many characters at the end may turn out to begin a stop string."""
+        for size in range(min(self._longest - 1, len(self._held)), 0, -1):
+            if any(stop.startswith(self._held[-size:]) for stop in self._stop):
+                return size
+        return 0
