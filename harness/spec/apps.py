@@ -117,7 +117,7 @@ class LlmStep(_Step):
     kind: Literal["llm"]
     prompt: Annotated[str, Field(pattern=r"^[a-z0-9_.-]+/[a-z0-9_.-]+/\d+\.\d+\.\d+$")]
     model: Slug
-    adapter: Slug | None = None
+    adapter: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_.-]*/\d+\.\d+\.\d+$")] | None = None
     output: Output = TextOutput()
     decoding: Decoding = Decoding()
 

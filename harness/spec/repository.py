@@ -8,12 +8,14 @@ from functools import cached_property
 from pathlib import Path
 
 from harness.errors import Problem, UsageError
+from harness.spec.adapters import AdapterVersion, load_adapter, unfit
 from harness.spec.apps import App, FunctionStep, LlmStep
 from harness.spec.cases import CaseFile, duplicates, load_case_file
 from harness.spec.gates import Gate, GatesFile
 from harness.spec.models import Model
 from harness.spec.prompts import Prompt, load_prompt
 from harness.spec.suites import Suite
+from harness.spec.traffic import FILE, read_traffic
 from harness.spec.yaml_file import load
 from harness.store import digest_bytes, digest_of
 
@@ -27,6 +29,7 @@ class AppFiles:
     prompts: Mapping[str, Prompt]
     models: Mapping[str, Model]
     parts: Mapping[str, str]
+    adapters: Mapping[str, AdapterVersion] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
@@ -75,6 +78,7 @@ class _Loading:
     root: Path
     prompts: dict[str, Prompt] = field(default_factory=dict)
     models: dict[str, Model] = field(default_factory=dict)
+    adapters: dict[str, AdapterVersion] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
 
     def shown(self, path: Path) -> str:
@@ -141,19 +145,25 @@ def _load_app(folder: Path, state: _Loading) -> AppFiles | None:
     parts |= {"result": app.result, "seed": str(app.seed)}
     prompts: dict[str, Prompt] = {}
     models: dict[str, Model] = {}
+    adapters: dict[str, AdapterVersion] = {}
     for step in app.steps:
         content: dict[str, object] = {"step": step.model_dump(mode="json", exclude={"description"}, by_alias=True)}
         if isinstance(step, LlmStep):
             wrong += _link(step, state, prompts, models)
             content["prompt"] = prompts[step.prompt].digest if step.prompt in prompts else ""
             content["model"] = models[step.model].digest if step.model in models else ""
+            if step.adapter:
+                adapter, why = _adapter(step, state)
+                wrong += why
+                adapters |= {step.adapter: adapter} if adapter else {}
+                content["adapter"] = adapter.digest if adapter else step.adapter
         elif isinstance(step, FunctionStep):
             sources, missing = _function_files(step, folder)
             wrong += missing
             content["files"] = sources
         parts[f"steps.{step.id}"] = digest_of(content)
     state.problems += [Problem(shown, 1, message) for message in wrong]
-    return AppFiles(app, state.root, prompts, models, parts)
+    return AppFiles(app, state.root, prompts, models, parts, adapters)
 
 
 def _link(step: LlmStep, state: _Loading, prompts: dict[str, Prompt], models: dict[str, Model]) -> list[str]:
@@ -179,9 +189,27 @@ def _link(step: LlmStep, state: _Loading, prompts: dict[str, Prompt], models: di
         )
     else:
         models[model.name] = model
-    if step.adapter:
-        wrong.append(f"step {step.id!r}: adapter {step.adapter!r} is not built; this version serves base models only")
     return wrong
+
+
+def _adapter(step: LlmStep, state: _Loading) -> tuple[AdapterVersion | None, list[str]]:
+    """The adapter version of a step, read once; an endpoint serves its own adapters by name."""
+    key = step.adapter or ""
+    model = state.models.get(step.model)
+    if model is None or not model.pinned:
+        return None, []
+    if key not in state.adapters:
+        folder = state.root / "models" / "adapters" / key
+        if not folder.is_dir():
+            name = key.split("/")[0]
+            return None, [f"step {step.id!r}: adapter {key!r} is not built; build it with: signoff finetune {name}"]
+        adapter, problems = load_adapter(folder, state.shown(folder))
+        state.problems += problems
+        if adapter is None:
+            return None, []
+        state.adapters[key] = adapter
+    why = unfit(state.adapters[key], model)
+    return state.adapters[key], [f"step {step.id!r}: {why}"] if why else []
 
 
 def _function_files(step: FunctionStep, folder: Path) -> tuple[dict[str, str], list[str]]:
@@ -207,7 +235,8 @@ def _load_suite(folder: Path, app: AppFiles | None, state: _Loading) -> SuiteFil
         files += [loaded] if loaded else []
     if not files:
         problems.append(Problem(state.shown(folder), None, "no cases/*.jsonl; a suite needs at least one case"))
-    state.problems += problems + more + duplicates(files)
+    _, traffic = read_traffic(folder, state.shown(folder / FILE))
+    state.problems += problems + more + duplicates(files) + traffic
     if suite is None or gates is None:
         return None
     state.problems += _cross(suite, gates, app, files, folder, state)

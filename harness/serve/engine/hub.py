@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, version
@@ -10,6 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness.errors import UsageError
+from harness.serve.protocol import RequestError
+from harness.spec.adapters import AdapterVersion, unfit
 from harness.spec.models import Model
 from harness.store import convert_once, fetch
 
@@ -27,14 +30,48 @@ class ModelHub:
         self._root = root
         self._cache = cache
         self._engines: dict[str, AsyncEngine] = {}
+        self._adapters: dict[str, AdapterVersion] = {}
+        self._loaded: set[tuple[str, str]] = set()
         self._lock = asyncio.Lock()
 
-    async def engine(self, model: Model) -> AsyncEngine:
-        """The running engine of ``model``; UsageError when its bytes are not what ``model.yaml`` says."""
+    def know(self, adapters: Iterable[AdapterVersion]) -> None:
+        """Let models be asked for with these adapters."""
+        self._adapters |= {adapter.digest: adapter for adapter in adapters}
+
+    async def engine(self, model: Model, adapter: str | None = None) -> AsyncEngine:
+        """The running engine of ``model``, with the adapter of that digest loaded into it.
+
+        Raises UsageError when the model's bytes are not what ``model.yaml`` says, or the adapter does not fit them.
+        """
         async with self._lock:
             if model.digest not in self._engines:
                 self._engines[model.digest] = await asyncio.to_thread(self._load, model)
-        return self._engines[model.digest]
+            engine = self._engines[model.digest]
+            if adapter is not None and (model.digest, adapter) not in self._loaded:
+                await self._load_adapter(engine, model, adapter)
+                self._loaded.add((model.digest, adapter))
+        return engine
+
+    async def _load_adapter(self, engine: AsyncEngine, model: Model, digest: str) -> None:
+        version_ = self._adapters.get(digest)
+        if version_ is None:
+            raise RequestError(f"adapter {digest[:12]} is not served here", "model")
+        why = unfit(version_, model)
+        template = engine.identity.tokenizer_digest
+        if why is None and template != version_.manifest.tokenizer_template:
+            stated = version_.manifest.tokenizer_template
+            why = (
+                f"adapter {version_.key} was trained with tokenizer and chat template {stated[:12]}…; "
+                f"model {model.name!r} has {template[:12]}…"
+            )
+        if why is not None:
+            raise UsageError(why)
+        await engine.load_adapter(digest, version_.folder)
+
+    @property
+    def engines(self) -> Mapping[str, AsyncEngine]:
+        """The running engines by model digest."""
+        return self._engines
 
     def _load(self, model: Model) -> AsyncEngine:
         from harness.serve.engine.async_engine import AsyncEngine

@@ -133,8 +133,16 @@ class LlmRunner:
         messages = tuple(Message(m["role"], m["content"]) for m in prompt.render(values))
         _refuse_half_characters(messages)
         seed = seed_for(self._files.app.seed, case, step.id, repeat)
-        request = GenerationRequest(messages, decoding_of(step, prompt, seed), wanted, step.adapter)
+        request = GenerationRequest(messages, decoding_of(step, prompt, seed), wanted, _adapter(self._files, step))
         return await self._caller.ask(self._files.models[step.model], request, repeat)
+
+
+def _adapter(files: AppFiles, step: LlmStep) -> str | None:
+    """The digest of the step's adapter; for an endpoint, which states none, the name that it goes by."""
+    if step.adapter is None:
+        return None
+    known = files.adapters.get(step.adapter)
+    return known.digest if known else step.adapter
 
 
 def _refuse_half_characters(messages: Sequence[Message]) -> None:
