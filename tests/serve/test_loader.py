@@ -7,7 +7,14 @@ from pathlib import Path
 import pytest
 
 from harness.errors import SignoffError, UsageError
-from harness.serve.engine.loader import THREADS, load_transformers, prepare_process, tokenizer_template_digest
+from harness.serve.engine.loader import (
+    DEVICE,
+    THREADS,
+    device,
+    load_transformers,
+    prepare_process,
+    tokenizer_template_digest,
+)
 from harness.serve.engine.tiny import CHAT_TEMPLATE, save_tiny, tiny_model, tiny_tokenizer
 from tests.serve.helpers import Solo, ask, run_all
 
@@ -101,3 +108,16 @@ def test_the_environment_sets_the_threads(monkeypatch: pytest.MonkeyPatch) -> No
         assert prepare_process(2) == 2
     finally:
         torch.set_num_threads(before)
+
+
+def test_a_device_is_never_guessed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Models run on the CPU unless told otherwise; a device that is unknown or absent is an error that names it."""
+    monkeypatch.delenv(DEVICE, raising=False)
+    assert device() == "cpu"
+    monkeypatch.setenv(DEVICE, "gpu")
+    with pytest.raises(UsageError, match="SIGNOFF_DEVICE is 'gpu'"):
+        device()
+    monkeypatch.setenv(DEVICE, "cuda")
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    with pytest.raises(UsageError, match="sees no CUDA device"):
+        load_transformers(save_tiny(tmp_path / "tiny"))

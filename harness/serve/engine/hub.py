@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness.errors import UsageError
+from harness.serve.engine.loader import device
 from harness.serve.protocol import RequestError
 from harness.spec.adapters import AdapterVersion, unfit
 from harness.spec.models import Model
@@ -82,20 +83,36 @@ class ModelHub:
 
 @dataclass(frozen=True, slots=True)
 class HubModel:
-    """A model that the gateway serves under ``name``, loaded by its first request."""
+    """A model, or an adapter on it, that the gateway serves under ``name``; loaded by its first request."""
 
     name: str
     model: Model
     hub: ModelHub
+    version: AdapterVersion | None = None
 
     @property
     def digest(self) -> str:
-        """The content digest of the model."""
-        return self.model.digest
+        """The content digest of the model; of the adapter, which covers its base, where there is one."""
+        return self.version.digest if self.version else self.model.digest
+
+    @property
+    def pinned(self) -> bool:
+        """Whether the bytes behind the name are known."""
+        return self.model.pinned
+
+    @property
+    def parent(self) -> str | None:
+        """The base model's name, for an adapter."""
+        return self.model.name if self.version else None
+
+    @property
+    def adapter(self) -> str | None:
+        """The adapter's digest, which requests carry to the engine."""
+        return self.version.digest if self.version else None
 
     async def engine(self) -> AsyncEngine:
-        """The running engine."""
-        return await self.hub.engine(self.model)
+        """The running engine, with the adapter loaded."""
+        return await self.hub.engine(self.model, self.adapter)
 
 
 def model_folder(model: Model, root: Path, cache: Path) -> Path:
@@ -138,7 +155,7 @@ def cache_identity(model: Model) -> dict[str, str]:
         "engine": model.engine,
         "engine_version": f"{_version('transformers')}/{_version('torch')}/r{ENGINE_REVISION}",
         "dtype": model.dtype,
-        "cpu": cpu_capability(),
+        "cpu": cpu_capability() if device() == "cpu" else device(),
         # The file holds weights, tokenizer and chat template together.
         "tokenizer_template": model.sha256 or "",
     }

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from harness.serve.engine.transformers_engine import EngineLimits, TransformersEngine
 
 THREADS = "SIGNOFF_THREADS"
+DEVICE = "SIGNOFF_DEVICE"
 DType = Literal["float32", "bfloat16"]
 # Every role and two turns, so that a template that treats any of them differently gets another digest.
 _PROBE = (
@@ -43,6 +44,7 @@ def load_transformers(
     from harness.serve.engine.transformers_engine import TransformersEngine
 
     model, tokenizer = _load(model_dir, dtype)
+    model = _placed(model)
     return TransformersEngine(model, tokenizer, engine_identity(model, tokenizer), limits)
 
 
@@ -60,6 +62,26 @@ def prepare_process(threads: int | None = None) -> int:
     count = threads or _threads_from_environment() or len(os.sched_getaffinity(0))
     torch.set_num_threads(count)
     return count
+
+
+def device() -> Literal["cpu", "cuda"]:
+    """Where models run: ``SIGNOFF_DEVICE``, or the CPU. Never guessed: results differ in the last bits."""
+    value = os.environ.get(DEVICE) or "cpu"
+    if value == "cpu":
+        return "cpu"
+    if value == "cuda":
+        return "cuda"
+    raise UsageError(f"{DEVICE} is {value!r}; it must be 'cpu' or 'cuda'")
+
+
+def _placed(model: Any) -> Any:
+    import torch
+
+    if device() == "cpu":
+        return model
+    if not torch.cuda.is_available():
+        raise UsageError(f"{DEVICE} is 'cuda', but torch {torch.__version__} sees no CUDA device; unset it")
+    return model.to("cuda")
 
 
 def _threads_from_environment() -> int | None:
@@ -104,7 +126,11 @@ def engine_identity(model: Any, tokenizer: Any) -> EngineIdentity:
         engine="signoff-transformers",
         version=f"1+torch{torch.__version__}+transformers{transformers.__version__}",
         dtype=str(model.dtype).removeprefix("torch."),
-        cpu_capability=torch.backends.cpu.get_cpu_capability(),
+        cpu_capability=(
+            torch.backends.cpu.get_cpu_capability()
+            if model.device.type == "cpu"
+            else torch.cuda.get_device_name(model.device)
+        ),
         tokenizer_digest=tokenizer_template_digest(tokenizer),
     )
 
