@@ -13,7 +13,7 @@ from harness.errors import SignoffError, UsageError
 if TYPE_CHECKING:
     from harness.run.options import Options
 
-_MARKS = {"pass": "PASS", "fail": "FAIL", "inconclusive": "INCONCLUSIVE", "error": "ERROR", "not_applicable": "n/a"}
+MARKS = {"pass": "PASS", "fail": "FAIL", "inconclusive": "INCONCLUSIVE", "error": "ERROR", "not_applicable": "n/a"}
 
 
 def print_json(value: Any) -> None:
@@ -74,11 +74,11 @@ def gate_command(args: Namespace) -> int:
 def print_verdict(verdict: dict[str, Any]) -> None:
     """The verdict as a person reads it in a terminal."""
     for gate in verdict["gates"]:
-        mark = _MARKS[gate["verdict"]] + ("" if gate["required"] else " (advisory)")
+        mark = MARKS[gate["verdict"]] + ("" if gate["required"] else " (advisory)")
         print(f"{mark:<24} {gate['app']}/{gate['id']}: {gate['reason']}")
     print()
     print(
-        f"{_MARKS[verdict['verdict']]}  {verdict['model_calls']} model calls, "
+        f"{MARKS[verdict['verdict']]}  {verdict['model_calls']} model calls, "
         f"{verdict['cached_calls']} cached, {verdict['wall_s']:.1f} s"
     )
     for reason in verdict["reasons"][:3]:

@@ -23,6 +23,7 @@ def not_covered(run: Run, changes: list[AppChange]) -> list[str]:
         *_stages(run),
         *_apps(changes),
         *_undecidable(run),
+        *_branches(run),
         *_few(run),
         *_ungated(run),
     ]
@@ -66,6 +67,15 @@ def _undecidable(run: Run) -> Iterator[str]:
                 f"Gate {gate.get('id')} on slice {gate.get('slice')}: {_cases(gate)} can prove what lies {needed} from "
                 f"the threshold, and an unchanged app lies only {allowed} from it."
             )
+
+
+def _branches(run: Run) -> Iterator[str]:
+    for app, steps in sorted((run.manifest.get("branches") or {}).items()):
+        for step, counts in sorted(steps.items()):
+            missed = [name for name, cases in counts.items() if not cases]
+            if missed:
+                branches = "Branch" if len(missed) == 1 else "Branches"
+                yield f"{branches} of step {step} of {app} that no case reaches: {', '.join(missed)}."
 
 
 def _few(run: Run) -> Iterator[str]:

@@ -8,11 +8,13 @@ from pathlib import Path
 
 from harness.errors import Problem, UsageError
 from harness.gate import minimum_cases
+from harness.run.branches import unreachable
 from harness.run.plan import code_problems
 from harness.spec.cases import CaseFile
 from harness.spec.gates import Gate
 from harness.spec.git import edited_releases, extract, find_baseline
 from harness.spec.repository import Repository, SuiteFiles, load_repository
+from harness.spec.serving import read_serving
 from harness.store import convert_once
 
 
@@ -33,12 +35,12 @@ def check(root: Path, cache: Path, baseline: str | None = None, apps: Sequence[s
         if not error.problems:
             raise
         raise UsageError.of([*error.problems, *_edited(root, cache, baseline)]) from error
-    problems = [*_edited(root, cache, baseline), *code_problems(repository)]
+    problems = [*_edited(root, cache, baseline), *code_problems(repository), *read_serving(root)[1]]
     if problems:
         raise UsageError.of(problems)
     sizes = {name: sum(len(file) for file in suite.case_files) for name, suite in repository.suites.items()}
     digests = {name: files.digest for name, files in repository.apps.items()}
-    return CheckReport(digests, sizes, warnings_of(repository))
+    return CheckReport(digests, sizes, [*warnings_of(repository), *unreachable(repository)])
 
 
 def _edited(root: Path, cache: Path, baseline: str | None) -> Sequence[Problem]:

@@ -342,11 +342,11 @@ async def _record(cache: Path, model_folder: Path | None, into: Path) -> int:
         cases = [case for file in repositories[0].suites[APP].case_files for case in file.cases]
         model = next(iter(apps[0].models.values()))
         if model_folder is None:
-            engine = await ModelHub(trees[0], cache).engine(model)
+            engine = await ModelHub(trees[0], cache).local(model)
         else:
             engine = AsyncEngine(load_transformers(model_folder, model.dtype))
 
-        async def running(_: Model) -> AsyncEngine:
+        async def running(_: Model, adapter: str | None = None) -> AsyncEngine:
             return engine
 
         recorder = _Recorder(EngineCaller(running))

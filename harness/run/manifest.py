@@ -15,9 +15,10 @@ from harness.run.measure import StageReport
 from harness.run.options import Options
 from harness.run.plan import Plan
 from harness.spec.git import state
+from harness.spec.repository import AppFiles
 
 NOT_COVERED = "Messages unlike every case: the suite measures the cases it has, not the traffic you will get."
-_PACKAGES = ("torch", "transformers", "tokenizers", "numpy", "scipy", "aiohttp", "jinja2", "pydantic")
+_PACKAGES = ("torch", "transformers", "tokenizers", "numpy", "scipy", "aiohttp", "jinja2", "pydantic", "py3langid")
 
 
 def manifest(
@@ -58,9 +59,16 @@ def _app(plan: Plan, name: str) -> dict[str, Any]:
         "baseline": base.digest if base else None,
         "digests": dict(files.parts),
         "baseline_digests": dict(base.parts) if base else {},
+        "prompts": prompt_digests(files),
+        "baseline_prompts": prompt_digests(base) if base else {},
         "pinned": files.pinned,
         "changes": plan.changes(name),
     }
+
+
+def prompt_digests(files: AppFiles) -> dict[str, str]:
+    """Every prompt version that the app may use, with its digest."""
+    return {key: files.prompts[key].digest for key in sorted(files.prompts)}
 
 
 def versions() -> dict[str, str]:

@@ -126,7 +126,7 @@ class _Stage:
                 for name, suite, cases, checks in prepared:
                     await self._app(name, suite, cases, Scorer(checks), caller, http)
                     caller.flush()
-                if self.gateway.url and not self.report.broken:
+                if self.gateway.url and self.plan.served and not self.report.broken:
                     await self._parity(session, prepared, caller, http)
         self.report.model_calls = caller.misses + http.calls
         self.report.cached_calls = caller.hits + http.hits

@@ -19,6 +19,7 @@ from harness.gate import (
 )
 from harness.gate import Options as DecideOptions
 from harness.report import write_reports
+from harness.run.branches import Counts, measured_branches, unmeasured
 from harness.run.check import warnings_of
 from harness.run.manifest import manifest, yardstick_of
 from harness.run.measure import StageReport, measure
@@ -39,6 +40,7 @@ class GateRun:
     folder: RunFolder | None = None
     stages: list[StageReport] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
+    branches: Counts = field(default_factory=dict)
     verdict: dict[str, Any] = field(default_factory=dict)
 
     @property
@@ -58,7 +60,11 @@ def plan_run(run: GateRun) -> None:
 def measure_regression(run: GateRun) -> None:
     """Ask both arms and score them."""
     plan, folder = run.ready
-    run.stages.append(measure(run.options, plan, folder, again=lambda app, look: _undecided(run, app, look)))
+    stage = measure(run.options, plan, folder, again=lambda app, look: _undecided(run, app, look))
+    run.stages.append(stage)
+    if not stage.broken:
+        run.branches = measured_branches(plan.repository, folder.path / "artifacts" / stage.name / "outputs.jsonl")
+        run.warnings += unmeasured(plan.repository, run.branches)
 
 
 def decide_verdict(run: GateRun) -> None:
@@ -85,6 +91,7 @@ def write_report(run: GateRun) -> None:
     finished = time.time()
     times = {"run_id": folder.run_id, "started": iso(run.started), "finished": iso(finished)}
     content = manifest(run.options, plan, run.stages, times | {"wall_s": run.verdict["wall_s"]}, run.warnings)
+    content["branches"] = run.branches
     write_reports(folder.path, content, run.verdict)
     folder.finish(content)
 

@@ -10,7 +10,7 @@ from harness.errors import Problem, UsageError
 from harness.run.options import Options
 from harness.serve.steps.function_step import load_function
 from harness.serve.steps.http_step import target_digest
-from harness.spec.apps import FunctionStep, HttpStep
+from harness.spec.apps import FunctionStep, HttpStep, LlmStep
 from harness.spec.git import Revision, edited_releases, extract, find_baseline
 from harness.spec.repository import AppFiles, Repository, load_repository
 from harness.store import convert_once
@@ -18,13 +18,17 @@ from harness.store import convert_once
 
 @dataclass(frozen=True)
 class Plan:
-    """What will be measured. ``baselines`` holds only apps that exist at the baseline."""
+    """What will be measured. ``baselines`` holds only apps that exist at the baseline.
+
+    ``served`` is false for arms that were made for a comparison and that no gateway serves.
+    """
 
     repository: Repository
     revision: Revision
     baseline_root: Path | None
     baselines: Mapping[str, AppFiles]
     warnings: tuple[str, ...] = field(default=())
+    served: bool = True
 
     def changed(self, app: str) -> bool:
         """Whether the app has a baseline with another digest, so that both arms must be measured."""
@@ -123,9 +127,10 @@ def describe(old: AppFiles, new: AppFiles) -> list[str]:
 
 
 def _difference(name: str, was: object, now: object, old: AppFiles, new: AppFiles) -> str:
-    prompts = (getattr(was, "prompt", None), getattr(now, "prompt", None))
-    if prompts[0] and prompts[1] and prompts[0] != prompts[1]:
-        return f"prompt {prompts[0]} -> {prompts[1].rsplit('/', 1)[-1]}"
+    if isinstance(was, LlmStep) and isinstance(now, LlmStep) and was.prompt != now.prompt:
+        if isinstance(was.prompt, str) and isinstance(now.prompt, str):
+            return f"prompt {was.prompt} -> {now.prompt.rsplit('/', 1)[-1]}"
+        return f"prompt rules of step {name}: {', '.join(was.prompts)} -> {', '.join(now.prompts)}"
     models = (getattr(was, "model", None), getattr(now, "model", None))
     if models[0] and models[1]:
         digests = (old.models[models[0]].digest[:12], new.models[models[1]].digest[:12])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import math
 import os
 import select
 import socket
@@ -10,6 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
@@ -17,29 +19,69 @@ from typing import TYPE_CHECKING, Any, Self
 import orjson
 
 from harness.errors import SignoffError
+from harness.spec.serving import Limits
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp
 
 LOOPBACK = "127.0.0.1"
-_GRACE_S = 5.0
+GRACE_S = 20.0
+"""How long answers in flight may take to finish once the server was asked to stop."""
+_CHILD_GRACE_S = 5.0
 _LOG_LINES = 15
 
 
-def serve(app: ASGIApp, host: str = LOOPBACK, port: int = 8000, *, sock: socket.socket | None = None) -> None:
-    """Serve ``app`` until the process is asked to stop (Ctrl-C or SIGTERM). ``sock``, already bound, wins over host."""
-    serving(app, host, port).run(sockets=None if sock is None else [sock])
+def serve(
+    app: ASGIApp,
+    host: str = LOOPBACK,
+    port: int = 8000,
+    *,
+    sock: socket.socket | None = None,
+    limits: Limits | None = None,
+    grace_s: float = GRACE_S,
+    notice_s: float = 0.0,
+) -> None:
+    """Serve ``app`` until the process is asked to stop (Ctrl-C or SIGTERM), and let answers in flight finish first.
+
+    ``sock``, already bound, wins over host. Asked a second time it cuts them off and raises KeyboardInterrupt.
+    """
+    server = serving(app, host, port, limits=limits, grace_s=grace_s, notice_s=notice_s)
+    server.run(sockets=None if sock is None else [sock])
+    if server.force_exit:
+        raise KeyboardInterrupt
 
 
-def serving(app: ASGIApp, host: str = LOOPBACK, port: int = 0) -> Any:
-    """The uvicorn server for ``app``, not started. One worker: the engine's memory is not shared."""
+def serving(
+    app: ASGIApp,
+    host: str = LOOPBACK,
+    port: int = 0,
+    *,
+    limits: Limits | None = None,
+    grace_s: float = _CHILD_GRACE_S,
+    notice_s: float = 0.0,
+) -> Any:
+    """The uvicorn server for ``app``, not started. One worker: the engine's memory is not shared.
+
+    ``limits`` say how long a client may take (headers, silence, reading). Once asked to stop, ``draining(scope)`` is
+    true, new connections are refused after ``notice_s`` seconds, and answers in flight have ``grace_s`` to finish.
+    """
     import uvicorn
 
-    return uvicorn.Server(
-        uvicorn.Config(
-            app, host=host, port=port, log_level="warning", access_log=False, timeout_graceful_shutdown=int(_GRACE_S)
-        )
+    from harness.serve.gateway.connection import Connection
+    from harness.serve.gateway.drain import Drain
+    from harness.serve.gateway.draining_server import DrainingServer
+
+    config = uvicorn.Config(
+        app,
+        host=host,
+        port=port,
+        http=partial(Connection, limits=limits or Limits()),  # type: ignore[arg-type]
+        ws="none",
+        log_level="warning",
+        access_log=False,
+        timeout_graceful_shutdown=math.ceil(grace_s),
     )
+    return DrainingServer(config, Drain(), notice_s)
 
 
 class LocalServer:
@@ -109,7 +151,7 @@ class LocalServer:
         if child.stdin is not None:
             child.stdin.close()
         try:
-            child.wait(2 * _GRACE_S)
+            child.wait(2 * _CHILD_GRACE_S)
         except subprocess.TimeoutExpired:
             child.kill()
             child.wait()

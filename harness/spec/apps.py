@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
+from harness.spec import conditions
 from harness.spec.base import Slug, Spec
+from harness.spec.prompt_rules import Branch, PromptChoice, StepPrompt
+from harness.spec.yaml_file import Path_, refusal
 
 StepId = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$", max_length=40)]
 Reference = Annotated[str, Field(pattern=r"^(inputs|steps)(\.[A-Za-z_][A-Za-z0-9_]*|\.\d+)+$")]
@@ -105,29 +109,68 @@ class _Step(Spec):
     description: str = ""
 
     @property
+    def wired(self) -> frozenset[str]:
+        """Ids of the steps that this one waits for or takes values from."""
+        return frozenset(self.needs).union(*(_STEP_NAME.findall(text) for text in self.inputs.values()))
+
+    @property
+    def conditions(self) -> tuple[tuple[Path_, str], ...]:
+        """Every condition of the step with its place inside it."""
+        return ((("when",), self.when),) if self.when else ()
+
+    @property
     def references(self) -> frozenset[str]:
-        """Ids of the steps that this one reads."""
-        texts = [*self.inputs.values(), self.when or ""]
-        return frozenset(self.needs).union(*(_STEP_NAME.findall(text) for text in texts))
+        """Ids of the steps that this one reads, those in its conditions included."""
+        return self.wired.union(*(conditions.steps_in(text) for _, text in self.conditions))
+
+    def identity(self) -> dict[str, Any]:
+        """The lines of the step that belong to the app's digest: all but words for people."""
+        return self.model_dump(mode="json", exclude={"description"}, by_alias=True)
 
 
 class LlmStep(_Step):
     """A prompt sent to a model."""
 
     kind: Literal["llm"]
-    prompt: Annotated[str, Field(pattern=r"^[a-z0-9_.-]+/[a-z0-9_.-]+/\d+\.\d+\.\d+$")]
+    prompt: StepPrompt
     model: Slug
     adapter: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_.-]*/\d+\.\d+\.\d+$")] | None = None
     output: Output = TextOutput()
     decoding: Decoding = Decoding()
 
     @property
-    def references(self) -> frozenset[str]:
-        """Ids of the steps that this one reads, the source of its options included."""
-        base = super().references
+    def wired(self) -> frozenset[str]:
+        """Ids of the steps that this one waits for or takes values from, the source of its options included."""
+        base = super().wired
         if isinstance(self.output, ChoiceOutput) and self.output.options_from:
             base = base.union(_STEP_NAME.findall(self.output.options_from))
         return base
+
+    @property
+    def conditions(self) -> tuple[tuple[Path_, str], ...]:
+        """Every condition of the step with its place inside it, those of its prompt's rules included."""
+        rules = self.prompt.choose if isinstance(self.prompt, PromptChoice) else ()
+        return (
+            *super().conditions,
+            *((("prompt", "choose", place, "when"), rule.when) for place, rule in enumerate(rules)),
+        )
+
+    @property
+    def branches(self) -> tuple[Branch, ...]:
+        """The ways through a step that chooses its prompt; none for a step with one prompt."""
+        return self.prompt.branches if isinstance(self.prompt, PromptChoice) else ()
+
+    @property
+    def prompts(self) -> tuple[str, ...]:
+        """Every prompt version that may answer, each once."""
+        if isinstance(self.prompt, PromptChoice):
+            return tuple(dict.fromkeys(branch.prompt for branch in self.prompt.branches))
+        return (self.prompt,)
+
+    def identity(self) -> dict[str, Any]:
+        """The lines of the step that belong to the app's digest; what its rules are called does not."""
+        own = super().identity()
+        return own | {"prompt": self.prompt.identity()} if isinstance(self.prompt, PromptChoice) else own
 
 
 class FunctionStep(_Step):
@@ -180,18 +223,30 @@ class App(Spec):
         if twice:
             message = f"step id {twice[0]!r} stands twice; ids are unique"
             raise ValueError(message)
-        for step in self.steps:
-            unknown = sorted(step.references - set(ids))
-            if unknown:
-                message = f"step {step.id!r} refers to step {unknown[0]!r}; known steps: {', '.join(ids)}"
-                raise ValueError(message)
-            for target in step.inputs.values():
-                parts = target.split(".")
-                if parts[0] == "inputs" and parts[1] not in self.inputs:
-                    message = f"step {step.id!r} reads {target!r}; declared inputs: {', '.join(self.inputs)}"
-                    raise ValueError(message)
+        wrong = [
+            (("steps", place, *loc), f"step {step.id!r} {text}")
+            for place, step in enumerate(self.steps)
+            for loc, text in self._misread(step)
+        ]
+        if wrong:
+            raise refusal("App", wrong)
         self.order()
         return self
+
+    def _misread(self, step: LlmStep | FunctionStep | HttpStep) -> Iterator[tuple[Path_, str]]:
+        """What a step reads that is not there, and rules that cannot work."""
+        ids = [other.id for other in self.steps]
+        for name in sorted(step.wired - set(ids)):
+            yield (), f"refers to step {name!r}; known steps: {', '.join(ids)}"
+        for name, target in step.inputs.items():
+            parts = target.split(".")
+            if parts[0] == "inputs" and parts[1] not in self.inputs:
+                yield ("inputs", name), f"reads {target!r}; declared inputs: {', '.join(self.inputs)}"
+        sources = {name: spec.source for name, spec in self.inputs.items()}
+        for loc, text in step.conditions:
+            yield from ((loc, f"when: {wrong}") for wrong in conditions.problems(text, sources, ids))
+        if isinstance(step, LlmStep) and isinstance(step.prompt, PromptChoice):
+            yield from ((("prompt", *loc), text) for loc, text in step.prompt.problems())
 
     def order(self) -> tuple[tuple[str, ...], ...]:
         """Steps in waves: each wave depends only on earlier ones. A cycle raises ValueError naming its steps."""

@@ -12,8 +12,9 @@ from harness.errors import Problem, UsageError
 from harness.spec.prompts import load_prompt
 
 APP_PATHS = ("suites", "prompts", "models")
-# Approving a run must not choose another baseline, to which the approval would not be bound.
-_APPROVALS = "suites/approvals.jsonl"
+# Approving a run must not choose another baseline, to which the approval would not be bound; neither must a change of
+# who is served which variant.
+_NO_PART_OF_AN_APP = (":(exclude)suites/approvals.jsonl", ":(exclude,glob)suites/*/traffic.yaml")
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +64,7 @@ def find_baseline(root: Path, ref: str | None = None) -> Revision:
         and (tip != head or _beside(root, main))
     ):
         return Revision(main, _merge_base(root, tip, main), f"merge base with {main}")
-    if git(root, "status", "--porcelain", "--", *APP_PATHS, f":(exclude){_APPROVALS}"):
+    if git(root, "status", "--porcelain", "--", *APP_PATHS, *_NO_PART_OF_AN_APP):
         return Revision("HEAD", head, "edited files on the default branch: compared with HEAD")
     parent = git(root, "rev-parse", "--verify", "--quiet", "HEAD^1^{commit}", check=False)
     if parent is None and _shallow(root):

@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 from functools import cached_property
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, StringConstraints, model_validator
 
+from harness.errors import UsageError
 from harness.spec.base import Sha256, Slug, Spec
+from harness.spec.urls import checked_url
 from harness.store import digest_of
+
+AdapterKey = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_.-]*/\d+\.\d+\.\d+$")]
+"""An adapter's name and version, as a step writes it: ``tone/1.0.0``."""
+
+Tolerable = Literal["seed", "greedy", "stream"]
+"""What an endpoint may be used without if its file says so: it costs repeatability or early pieces, never the text."""
 
 
 class Benchmark(Spec):
@@ -24,17 +32,23 @@ class Model(Spec):
 
     ``engine: transformers`` runs in this project's gateway from pinned bytes; ``engine: openai`` is any
     OpenAI-compatible endpoint, whose key comes from the environment variable ``api_key_env`` and from nowhere else.
+    ``adapters`` says what the endpoint calls each adapter; ``tolerates`` what it is used without.
     """
 
     name: Slug
-    engine: Literal["transformers", "openai"] = "transformers"
+    engine: Literal["transformers", "openai", "static"] = "transformers"
     source: str | None = None
     sha256: Sha256 | None = None
+    tokenizer: str | None = None
+    tokenizer_sha256: Sha256 | None = None
+    dimensions: tuple[Annotated[int, Field(ge=1)], ...] = ()
     dtype: Literal["float32", "bfloat16"] = "float32"
     base_url: str | None = None
     model_id: str | None = None
     api_key_env: str | None = None
     version: str = ""
+    adapters: dict[AdapterKey, str] = Field(default_factory=dict)
+    tolerates: tuple[Tolerable, ...] = ()
     timeout_s: float = Field(default=60.0, gt=0)
     licence: str
     parameters: int | None = None
@@ -44,27 +58,38 @@ class Model(Spec):
     limits: tuple[str, ...] = ()
     description: str = ""
 
+    def __hash__(self) -> int:
+        """By digest: the fields hold a mapping."""
+        return hash(self.digest)
+
     @model_validator(mode="after")
     def _complete(self) -> Self:
-        local = self.engine == "transformers"
-        needed = (
-            {"source": self.source, "sha256": self.sha256}
-            if local
-            else {
-                "base_url": self.base_url,
-                "model_id": self.model_id,
-            }
-        )
+        bytes_ = {"source": self.source, "sha256": self.sha256}
+        vectors = {"tokenizer": self.tokenizer, "tokenizer_sha256": self.tokenizer_sha256}
+        remote = {"base_url": self.base_url, "model_id": self.model_id}
+        needed = {"transformers": bytes_, "static": bytes_ | vectors, "openai": remote}[self.engine]
         absent = [key for key, value in needed.items() if not value]
         if absent:
             message = f"model {self.name!r}: engine {self.engine!r} needs {' and '.join(map(repr, absent))}"
             raise ValueError(message)
+        engines = {**dict.fromkeys(vectors, "static"), "dimensions": "static"}
+        engines |= dict.fromkeys(("adapters", "tolerates"), "openai")
+        misplaced = [name for name, engine in engines.items() if engine != self.engine and getattr(self, name)]
+        if misplaced:
+            message = f"model {self.name!r}: {misplaced[0]} is for engine {engines[misplaced[0]]!r}"
+            raise ValueError(message)
+        if self.base_url:
+            try:
+                checked_url(self.base_url)
+            except UsageError as error:
+                message = f"model {self.name!r}: base_url: {error}"
+                raise ValueError(message) from error
         return self
 
     @property
     def pinned(self) -> bool:
         """Whether the bytes behind the name are known; an endpoint's are not."""
-        return self.engine == "transformers"
+        return self.engine != "openai"
 
     @property
     def served_name(self) -> str:
@@ -79,6 +104,11 @@ class Model(Spec):
     @cached_property
     def digest(self) -> str:
         """sha256 over what decides the outputs: the file (weights, tokenizer, chat template), engine and dtype."""
+        if self.engine == "static":
+            return digest_of({"engine": self.engine, "sha256": self.sha256, "tokenizer": self.tokenizer_sha256})
         if self.pinned:
             return digest_of({"engine": self.engine, "sha256": self.sha256, "dtype": self.dtype})
-        return digest_of({"engine": self.engine, "base_url": self.base_url, "model": self.model_id, "v": self.version})
+        known = {"engine": self.engine, "base_url": self.base_url, "model": self.model_id, "v": self.version}
+        more = {"adapters": self.adapters, "tolerates": sorted(self.tolerates)}
+        # What a file leaves out is left out here, so that files which never said it keep their digests.
+        return digest_of({**known, **{name: value for name, value in more.items() if value}})

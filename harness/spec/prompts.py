@@ -204,7 +204,7 @@ def load_prompt(file: Path, root: Path) -> tuple[Prompt | None, list[Problem]]:
     text, problems = read_text(file, shown)
     if text is None:
         return None, problems
-    split = _split_front(text)
+    split = split_front(text)
     if split is None:
         return None, [Problem(shown, 1, "front matter must stand between two lines '---', the first on line 1")]
     head, body, body_line = split
@@ -226,7 +226,8 @@ def load_prompt(file: Path, root: Path) -> tuple[Prompt | None, list[Problem]]:
     return Prompt(f"{file.parent.parent.name}/{step}/{file.stem}", shown, front, body), problems
 
 
-def _split_front(text: str) -> tuple[str, str, int] | None:
+def split_front(text: str) -> tuple[str, str, int] | None:
+    """Front matter, body and the body's first line (from 1) of a prompt file; None without two lines ``---``."""
     lines = text.split("\n")
     if lines[0].rstrip() != "---":
         return None

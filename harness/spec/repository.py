@@ -14,9 +14,10 @@ from harness.spec.cases import CaseFile, duplicates, load_case_file
 from harness.spec.gates import Gate, GatesFile
 from harness.spec.models import Model
 from harness.spec.prompts import Prompt, load_prompt
+from harness.spec.step_prompts import missing_packages, prompt_identity, prompt_problems
 from harness.spec.suites import Suite
 from harness.spec.traffic import FILE, read_traffic
-from harness.spec.yaml_file import load
+from harness.spec.yaml_file import line_in, load
 from harness.store import digest_bytes, digest_of
 
 
@@ -66,11 +67,12 @@ class SuiteFiles:
 
 @dataclass(frozen=True)
 class Repository:
-    """All apps of one tree and their suites."""
+    """All apps of one tree and their suites, and every model, also those that no app uses."""
 
     root: Path
     apps: Mapping[str, AppFiles]
     suites: Mapping[str, SuiteFiles]
+    models: Mapping[str, Model] = field(default_factory=dict)
 
 
 @dataclass
@@ -112,7 +114,7 @@ def load_repository(root: Path, *, with_suites: bool = True, only: Collection[st
         suites.update({folder.name: suite} if suite else {})
     if state.problems:
         raise UsageError.of(state.problems)
-    return Repository(root, apps, suites)
+    return Repository(root, apps, suites, state.models)
 
 
 def _load_shared(state: _Loading) -> None:
@@ -146,11 +148,13 @@ def _load_app(folder: Path, state: _Loading) -> AppFiles | None:
     prompts: dict[str, Prompt] = {}
     models: dict[str, Model] = {}
     adapters: dict[str, AdapterVersion] = {}
-    for step in app.steps:
-        content: dict[str, object] = {"step": step.model_dump(mode="json", exclude={"description"}, by_alias=True)}
+    for place, step in enumerate(app.steps):
+        content: dict[str, object] = {"step": step.identity()}
+        located = missing_packages(step)
         if isinstance(step, LlmStep):
+            located += prompt_problems(step, state.prompts)
             wrong += _link(step, state, prompts, models)
-            content["prompt"] = prompts[step.prompt].digest if step.prompt in prompts else ""
+            content["prompt"] = prompt_identity(step, prompts)
             content["model"] = models[step.model].digest if step.model in models else ""
             if step.adapter:
                 adapter, why = _adapter(step, state)
@@ -162,31 +166,21 @@ def _load_app(folder: Path, state: _Loading) -> AppFiles | None:
             wrong += missing
             content["files"] = sources
         parts[f"steps.{step.id}"] = digest_of(content)
+        state.problems += [Problem(shown, line_in(file, ("steps", place, *loc)), text) for loc, text in located]
     state.problems += [Problem(shown, 1, message) for message in wrong]
     return AppFiles(app, state.root, prompts, models, parts, adapters)
 
 
 def _link(step: LlmStep, state: _Loading, prompts: dict[str, Prompt], models: dict[str, Model]) -> list[str]:
     wrong = []
-    prompt, model = state.prompts.get(step.prompt), state.models.get(step.model)
-    if prompt is None:
-        stem = step.prompt.rsplit("/", 1)[0]
-        known = sorted(key for key in state.prompts if key.startswith(stem + "/"))
-        wrong.append(f"step {step.id!r}: no prompt {step.prompt!r}; there are: {', '.join(known) or 'none'}")
-    else:
-        prompts[prompt.key] = prompt
-        declared = prompt.front.inputs
-        bound = set(step.inputs) | ({"options"} if "options" in declared and step.output.kind == "choice" else set())
-        takes = ", ".join(declared) or "none"
-        unknown = sorted(set(step.inputs) - set(declared))
-        wrong += [f"step {step.id!r} binds {name!r}; prompt {prompt.key} declares {takes}" for name in unknown]
-        for name, spec in declared.items():
-            if spec.required and spec.default is None and name not in bound:
-                wrong.append(f"step {step.id!r} does not bind input {name!r}, which prompt {prompt.key} requires")
+    prompts |= {key: state.prompts[key] for key in step.prompts if key in state.prompts}
+    model = state.models.get(step.model)
     if model is None:
         wrong.append(
             f"step {step.id!r}: no model {step.model!r}; there are: {', '.join(sorted(state.models)) or 'none'}"
         )
+    elif model.engine == "static":
+        wrong.append(f"step {step.id!r}: model {model.name!r} gives vectors (engine 'static'); a step needs one that writes")
     else:
         models[model.name] = model
     return wrong
@@ -196,8 +190,12 @@ def _adapter(step: LlmStep, state: _Loading) -> tuple[AdapterVersion | None, lis
     """The adapter version of a step, read once; an endpoint serves its own adapters by name."""
     key = step.adapter or ""
     model = state.models.get(step.model)
-    if model is None or not model.pinned:
+    if model is None:
         return None, []
+    if not model.pinned:
+        known = ", ".join(model.adapters) or "none"
+        wrong = f"step {step.id!r}: model {model.name!r} names no adapter {key!r} in model.yaml; it names: {known}"
+        return None, [] if key in model.adapters else [wrong]
     if key not in state.adapters:
         folder = state.root / "models" / "adapters" / key
         if not folder.is_dir():

@@ -12,9 +12,12 @@ from pydantic import BaseModel
 
 from harness.spec.apps import App
 from harness.spec.gates import GatesFile
+from harness.spec.keys import Keys
 from harness.spec.models import Model
 from harness.spec.prompts import FrontMatter
+from harness.spec.serving import Serving
 from harness.spec.suites import Case, ExternalCases, Suite
+from harness.spec.traffic import Traffic
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 FILES: Mapping[str, tuple[type[BaseModel], str]] = {
@@ -23,6 +26,9 @@ FILES: Mapping[str, tuple[type[BaseModel], str]] = {
     "gates": (GatesFile, "suites/<app>/gates.yaml"),
     "case": (Case, "one line of suites/<app>/cases/*.jsonl"),
     "external-cases": (ExternalCases, "suites/<app>/cases/*.yaml"),
+    "traffic": (Traffic, "suites/<app>/traffic.yaml"),
+    "keys": (Keys, "the key file of a gateway, kept outside the repository"),
+    "serve": (Serving, "serve.yaml in the repository's root"),
     "model": (Model, "models/<name>/model.yaml"),
     "prompt": (FrontMatter, "front matter of prompts/<app>/<step>/<version>.prompty"),
 }

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from pydantic import Field
 
+from harness.errors import Problem, UsageError
 from harness.spec.base import Spec
+from harness.spec.yaml_file import load
+
+FILE = "serve.yaml"
 
 
 class Limits(Spec):
@@ -67,3 +73,18 @@ class Serving(Spec):
     privacy: Privacy = Privacy()
     traces: Traces = Traces()
     cache: Answers = Answers()
+
+
+def read_serving(root: Path) -> tuple[Serving, list[Problem]]:
+    """The settings of the repository at ``root``, and every problem of the file; the defaults without one."""
+    path = root / FILE
+    settings, problems = load(path, FILE, Serving) if path.exists() else (None, [])
+    return settings or Serving(), problems
+
+
+def load_serving(root: Path) -> Serving:
+    """The settings of the repository at ``root``; UsageError holds every problem."""
+    settings, problems = read_serving(root)
+    if problems:
+        raise UsageError.of(problems)
+    return settings

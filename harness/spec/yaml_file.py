@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
 import yaml
 from pydantic import BaseModel, ValidationError
+from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from harness.errors import Problem
 
@@ -111,6 +112,23 @@ def validate(document: Document, model: type[ModelT]) -> tuple[ModelT | None, li
         return None, [
             Problem(document.path, document.line_of(tuple(item["loc"])), explain(dict(item))) for item in error.errors()
         ]
+
+
+def refusal(title: str, problems: Iterable[tuple[Path_, str]]) -> ValidationError:
+    """What a validator of a whole object raises, so that each of several problems keeps its place in the file."""
+    return ValidationError.from_exception_data(
+        title,
+        [
+            InitErrorDetails(type=PydanticCustomError("value_error", "{error}", {"error": text}), loc=loc, input=None)
+            for loc, text in problems
+        ],
+    )
+
+
+def line_in(path: Path, loc: Path_) -> int:
+    """The line of ``loc`` in a file that was read before: for problems that only show beside other files."""
+    document, _ = parse_yaml(path.read_text(encoding="utf-8"), path.name)
+    return document.line_of(loc) if document else 1
 
 
 def explain(item: Mapping[str, Any]) -> str:

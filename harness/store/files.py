@@ -48,13 +48,17 @@ def _concerns(error: OSError, path: Path) -> bool:
     return not isinstance(name, str) or path.is_relative_to(name) or Path(name).is_relative_to(path.parent)
 
 
-def write_atomic(path: Path, content: bytes, mend: str = MOVE_CACHE) -> None:
-    """Leave the old content or all of the new, also after a kill; UsageError when the disk is full."""
+def write_atomic(path: Path, content: bytes, mend: str = MOVE_CACHE, *, mode: int = 0o666) -> None:
+    """Leave the old content or all of the new, also after a kill; UsageError when the disk is full.
+
+    ``mode`` are the permissions of the new file, less what the process's umask takes away.
+    """
     fresh = path.with_name(f".{path.name}.{secrets.token_hex(4)}{TEMPORARY}")
     with room_for(path, mend):
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
-            with fresh.open("xb") as stream:
+            fresh.touch(mode, exist_ok=False)
+            with fresh.open("wb") as stream:
                 stream.write(content)
             sync(fresh)
             fresh.replace(path)

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import Self, TypeVar
+from typing import ClassVar, Literal, Self, TypeVar
 
 from harness.errors import SignoffError, UsageError
 from harness.store.files import MOVE_CACHE, locked, room_for
@@ -39,6 +39,13 @@ class KeyValueCache:
     A damaged file is moved aside with a warning and a new one begun: a cache may forget, never block. Every method
     raises UsageError when the disk is full or read-only (what was put before stays), SignoffError for the rest.
     """
+
+    migrations: ClassVar[Sequence[str]] = _MIGRATIONS
+    """The schema; a subclass may have its own."""
+    busy_s: ClassVar[float | None] = None
+    """How long to wait for a lock that another process holds; None: half a minute."""
+    synchronous: ClassVar[Literal["NORMAL", "OFF"]] = "NORMAL"
+    """OFF never waits for the disk: a kill loses nothing, a power cut may leave a damaged file."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -107,13 +114,25 @@ class KeyValueCache:
             if why is not None and _inode(self.path) == damaged:
                 _set_aside(self.path, why)
             try:
-                db = _connect(self.path)
+                db = self._connect()
             except sqlite3.Error as error:
                 if _code(error) & 0xFF not in _DAMAGED:
                     raise _explained(self.path, error) from error
                 _set_aside(self.path, error)
-                db = _connect(self.path)
+                db = self._connect()
             return db, _inode(self.path)
+
+    def _connect(self) -> sqlite3.Connection:
+        wait = _BUSY_SECONDS if self.busy_s is None else self.busy_s
+        db = sqlite3.connect(self.path, timeout=wait, check_same_thread=False)
+        try:
+            db.execute("PRAGMA journal_mode=WAL")
+            db.execute(f"PRAGMA synchronous={self.synchronous}")
+            _lift(db, self.path, self.migrations)
+        except BaseException:
+            db.close()
+            raise
+        return db
 
 
 def _select(keys: Sequence[str], db: sqlite3.Connection) -> list[tuple[str, bytes]]:
@@ -122,24 +141,16 @@ def _select(keys: Sequence[str], db: sqlite3.Connection) -> list[tuple[str, byte
     return db.execute(query, keys).fetchall()
 
 
-def _connect(path: Path) -> sqlite3.Connection:
-    db = sqlite3.connect(path, timeout=_BUSY_SECONDS, check_same_thread=False)
-    try:
-        db.execute("PRAGMA journal_mode=WAL")
-        db.execute("PRAGMA synchronous=NORMAL")
-        version = int(db.execute("PRAGMA user_version").fetchone()[0])
-        if version > len(_MIGRATIONS):
-            message = f"the cache {path} was made by a newer Signoff; upgrade this one, or {MOVE_CACHE}"
-            raise UsageError(message)
-        for number in range(version, len(_MIGRATIONS)):
-            with db:
-                db.execute("BEGIN IMMEDIATE")
-                db.execute(_MIGRATIONS[number])
-                db.execute(f"PRAGMA user_version={number + 1}")
-    except BaseException:
-        db.close()
-        raise
-    return db
+def _lift(db: sqlite3.Connection, path: Path, migrations: Sequence[str]) -> None:
+    version = int(db.execute("PRAGMA user_version").fetchone()[0])
+    if version > len(migrations):
+        message = f"the cache {path} was made by a newer Signoff; upgrade this one, or {MOVE_CACHE}"
+        raise UsageError(message)
+    for number in range(version, len(migrations)):
+        with db:
+            db.execute("BEGIN IMMEDIATE")
+            db.execute(migrations[number])
+            db.execute(f"PRAGMA user_version={number + 1}")
 
 
 def _code(error: sqlite3.Error) -> int:

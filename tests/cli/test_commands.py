@@ -13,7 +13,7 @@ from harness.cli import main
 from harness.cli.main import parser
 from tests.run.project import ROOT, Project, make_project
 
-COMMANDS = ("approve", "check", "demo", "eval", "gate", "report", "serve")
+COMMANDS = ("approve", "check", "demo", "eval", "gate", "keys", "prompts", "report", "serve")
 
 
 @pytest.fixture

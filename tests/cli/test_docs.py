@@ -16,21 +16,33 @@ from tests.run.project import ROOT
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])
 
 
-def subcommands() -> dict[str, argparse.ArgumentParser]:
-    """The commands by name."""
-    (sub,) = (action for action in parser()._actions if isinstance(action, argparse._SubParsersAction))
-    return dict(sub.choices)
+def subcommands(top: argparse.ArgumentParser | None = None, before: str = "") -> dict[str, argparse.ArgumentParser]:
+    """The commands by name, those of a command that has some (``keys add``) too."""
+    found: dict[str, argparse.ArgumentParser] = {}
+    for action in (top or parser())._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            for name, command in action.choices.items():
+                found |= {f"{before}{name}": command, **subcommands(command, f"{before}{name} ")}
+    return found
 
 
 @pytest.mark.parametrize("name", sorted(subcommands()))
 def test_command_is_documented(name: str) -> None:
-    """docs/cli.md has a section for the command that names each option, each argument and the example of --help."""
+    """docs/cli.md has a section for the command that names each option, each argument and the example of --help.
+
+    Commands below a command stand in its section.
+    """
     text = (ROOT / "docs/cli.md").read_text(encoding="utf-8")
-    section = re.search(rf"^## signoff {name}$.*?(?=^## |\Z)", text, re.MULTILINE | re.DOTALL)
-    assert section, f"docs/cli.md has no heading '## signoff {name}'"
+    heading = name.split()[0]
+    section = re.search(rf"^## signoff {heading}$.*?(?=^## |\Z)", text, re.MULTILINE | re.DOTALL)
+    assert section, f"docs/cli.md has no heading '## signoff {heading}'"
+    assert f"signoff {name}" in section.group(0)
     command = subcommands()[name]
     words = [option for action in command._actions for option in action.option_strings if option != "-h"]
-    words += [action.dest for action in command._actions if not action.option_strings]
+    nested = argparse._SubParsersAction
+    words += [
+        action.dest for action in command._actions if not action.option_strings and not isinstance(action, nested)
+    ]
     missing = [word for word in words if f"`{word}" not in section.group(0) and word != "--help"]
     assert missing == []
     assert (command.epilog or "").split("\n")[1].strip() in section.group(0)

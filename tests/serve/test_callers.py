@@ -17,6 +17,7 @@ from harness.spec.models import Model
 from harness.store import GenerationCache
 from tests.run.project import Reply, Stub, reply, serving
 from tests.serve.apps import Scripted, transient
+from tests.serve.contracts import Trusting
 
 REMOTE = Model(name="remote", engine="openai", base_url="http://x", model_id="m-1", licence="MIT", context=99)
 LOCAL = Model(name="local", source="path:w", sha256="a" * 64, licence="MIT", context=99)
@@ -40,8 +41,9 @@ def asked_of(
         async def base(_: Model) -> str:
             return f"{stub.url}/v1"
 
+        asked = model.model_copy(update={"base_url": f"{stub.url}/v1"}) if model.engine == "openai" else model
         async with aiohttp.ClientSession() as session:
-            return await EndpointCaller(session, base).ask(model, request, 0)
+            return await EndpointCaller(session, base, Trusting()).ask(asked, request, 0)
 
     with serving(answer) as stub:
         return asyncio.run(run(stub)), stub
@@ -53,7 +55,7 @@ def test_endpoint_speaks_chat_completions() -> None:
     ((path, _, body),) = stub.asked
     assert path == "/v1/chat/completions"
     assert body == {
-        "model": "m-1", "messages": [{"role": "user", "content": "hi"}], "max_tokens": 7, "temperature": 0.0, "seed": 5,
+        "model": "m-1", "messages": [{"role": "user", "content": "hi"}], "max_tokens": 7, "temperature": 0.0,
     }  # fmt: skip
     found = answer.generation
     assert (found.text, found.finish_reason, found.prompt_tokens, found.completion_tokens) == ("hello", "length", 4, 1)
@@ -64,7 +66,8 @@ def test_choice_and_json_become_response_formats() -> None:
     """A foreign endpoint gets an enum schema for a choice; this project's own gateway ranks the options."""
     choice = GenerationRequest(ASKED.messages, ASKED.decoding, ChoiceOutput(("a", "b")))
     _, remote = asked_of(lambda _: chat("a"), request=choice)
-    assert remote.asked[0][2]["response_format"]["json_schema"]["schema"] == {"type": "string", "enum": ["a", "b"]}
+    schema = remote.asked[0][2]["response_format"]["json_schema"]["schema"]
+    assert schema["properties"] == {"choice": {"type": "string", "enum": ["a", "b"]}}
     _, local = asked_of(lambda _: chat("a"), LOCAL, choice)
     assert local.asked[0][2]["response_format"] == {"type": "choice", "options": ["a", "b"]}
     free = GenerationRequest(ASKED.messages, ASKED.decoding, JsonOutput(None))

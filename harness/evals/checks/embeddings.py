@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 from harness.evals.checks.expectations import references
 from harness.evals.checks.registry import Built, Context, check
 from harness.evals.checks.subject import Score, Subject, Unscored, shown
+from harness.serve.embedding import StaticEmbedding
 
 _WHEEL = "pypi:wordllama==0.4.0.post1#wordllama/"
 WEIGHTS = (
@@ -19,33 +19,6 @@ TOKENIZER = (
     f"{_WHEEL}tokenizers/l2_supercat_tokenizer_config.json",
     "93248f2a9ec36c7b35f700a033d5f36228aae48db61aee31007fa49062cdeb68",
 )
-
-
-class StaticEmbedding:
-    """One vector a token (WordLlama, l2_supercat, 256 numbers); a text is the mean of its tokens."""
-
-    def __init__(self, weights: Path, tokenizer: Path) -> None:
-        from safetensors.numpy import load_file
-        from tokenizers import Tokenizer
-
-        (self._vectors,) = load_file(weights).values()
-        self._tokenizer = Tokenizer.from_file(str(tokenizer))
-        self._tokenizer.no_padding()
-        self._tokenizer.no_truncation()
-
-    def embed(self, text: str) -> Any:
-        """The vector of ``text`` with length 1, None where no token or no direction is left."""
-        import numpy as np
-
-        # The tokenizer takes no lone surrogates, which a broken stream can leave in an output.
-        clean = text.encode("utf-8", "replace").decode()
-        found = self._tokenizer.encode(clean, add_special_tokens=False).ids
-        tokens = [token for token in found if token < len(self._vectors)]
-        if not tokens:
-            return None
-        mean = self._vectors[tokens].mean(axis=0, dtype=np.float64)
-        size = float(np.linalg.norm(mean))
-        return mean / size if size > 0 else None
 
 
 @cache
@@ -68,11 +41,11 @@ def embedding_similarity(*, context: Context) -> Built:
 
     def run(subject: Subject) -> Score:
         texts, loaded = references(subject), model()
-        vectors = [(text, loaded.embed(text)) for text in texts]
+        vectors = [(text, loaded.mean(text)[0]) for text in texts]
         for text, vector in vectors:
             if vector is None:
                 raise Unscored(f"the reference {shown(text)} has no token")
-        own = loaded.embed(subject.output) if subject.output.strip() else None
+        own = loaded.mean(subject.output)[0] if subject.output.strip() else None
         if own is None:
             return Score(0.0, "the output is empty")
         return Score(max(0.0, *(float(own @ vector) for _, vector in vectors)))

@@ -13,12 +13,13 @@ from typing import TYPE_CHECKING
 from harness.errors import UsageError
 from harness.serve.engine.loader import device
 from harness.serve.protocol import RequestError
+from harness.serve.remote import Contracts, Remotes, endpoint_version
 from harness.spec.adapters import AdapterVersion, unfit
 from harness.spec.models import Model
-from harness.store import convert_once, fetch
+from harness.store import convert_once, digest_of, fetch
 
 if TYPE_CHECKING:
-    from harness.serve.engine.async_engine import AsyncEngine
+    from harness.serve.engine.async_engine import AsyncEngine, Generator
 
 # Raised whenever a change of the engine may change its outputs: it is part of every generation's cache key.
 ENGINE_REVISION = "3"
@@ -34,16 +35,21 @@ class ModelHub:
         self._adapters: dict[str, AdapterVersion] = {}
         self._loaded: set[tuple[str, str]] = set()
         self._lock = asyncio.Lock()
+        self._remotes = Remotes(Contracts(cache))
 
     def know(self, adapters: Iterable[AdapterVersion]) -> None:
         """Let models be asked for with these adapters."""
         self._adapters |= {adapter.digest: adapter for adapter in adapters}
 
-    async def engine(self, model: Model, adapter: str | None = None) -> AsyncEngine:
-        """The running engine of ``model``, with the adapter of that digest loaded into it.
+    async def engine(self, model: Model, adapter: str | None = None) -> Generator:
+        """The engine of ``model``: running, with the adapter of that digest loaded into it, or behind its endpoint.
 
         Raises UsageError when the model's bytes are not what ``model.yaml`` says, or the adapter does not fit them.
         """
+        return await self.local(model, adapter) if model.pinned else self._remotes.of(model)
+
+    async def local(self, model: Model, adapter: str | None = None) -> AsyncEngine:
+        """The running engine of a model of this process; errors as for ``engine``."""
         async with self._lock:
             if model.digest not in self._engines:
                 self._engines[model.digest] = await asyncio.to_thread(self._load, model)
@@ -89,10 +95,14 @@ class HubModel:
     model: Model
     hub: ModelHub
     version: AdapterVersion | None = None
+    endpoint_adapter: str | None = None
+    """For an endpoint: the name and version of the adapter, a key of ``adapters`` in ``model.yaml``."""
 
     @property
     def digest(self) -> str:
         """The content digest of the model; of the adapter, which covers its base, where there is one."""
+        if self.endpoint_adapter:
+            return digest_of({"model": self.model.digest, "adapter": self.endpoint_adapter})
         return self.version.digest if self.version else self.model.digest
 
     @property
@@ -103,14 +113,14 @@ class HubModel:
     @property
     def parent(self) -> str | None:
         """The base model's name, for an adapter."""
-        return self.model.name if self.version else None
+        return self.model.name if self.adapter else None
 
     @property
     def adapter(self) -> str | None:
-        """The adapter's digest, which requests carry to the engine."""
-        return self.version.digest if self.version else None
+        """The adapter's digest, which requests carry to the engine; its name for an endpoint, which states none."""
+        return self.version.digest if self.version else self.endpoint_adapter
 
-    async def engine(self) -> AsyncEngine:
+    async def engine(self) -> Generator:
         """The running engine, with the adapter loaded."""
         return await self.hub.engine(self.model, self.adapter)
 
@@ -146,7 +156,7 @@ def cache_identity(model: Model) -> dict[str, str]:
     if not model.pinned:
         return {
             "engine": model.engine,
-            "engine_version": model.version,
+            "engine_version": endpoint_version(model),
             "dtype": "",
             "cpu": "",
             "tokenizer_template": "",

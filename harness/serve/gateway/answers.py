@@ -1,62 +1,165 @@
-"""Answering one chat request, by a model or an app, and writing the answer in OpenAI's shapes."""
+"""Answering one request, by a model or an app: pieces of text as they come, each finished choice, then the whole."""
 
 from __future__ import annotations
 
-import time
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import aclosing, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
-import orjson
-
 from harness.errors import SignoffError
-from harness.serve.gateway.chat_request import ChatRequest
-from harness.serve.gateway.served import AppResponse, ServedApp, ServedModel, StreamingApp, Tokens
-from harness.serve.protocol import Delta, FinishReason, Generation
+from harness.serve.gateway.sampled import seed_of
+from harness.serve.gateway.served import AppRequest, AppResponse, ServedApp, ServedModel, StreamingApp, Tokens
+from harness.serve.protocol import Delta, FinishReason, Generation, GenerationRequest, TokenLogprob
 
 _T = TypeVar("_T")
 
 
 @dataclass(frozen=True, slots=True)
-class Answered:
-    """A finished answer. ``scores`` for a choice; ``steps`` if an app was asked for a trace."""
+class Piece:
+    """New text of one choice, and the tokens behind it if they were asked for."""
 
+    index: int
+    text: str
+    logprobs: tuple[TokenLogprob, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """One finished choice. ``scores`` for a choice among options."""
+
+    index: int
     text: str
     finish_reason: FinishReason
+    scores: Mapping[str, float] | None = None
+    logprobs: tuple[TokenLogprob, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """A whole answer. ``steps`` is what each step of an app did; times are those of the slowest choice of a model."""
+
+    choices: tuple[Choice, ...]
     tokens: Tokens
     digest: str
-    scores: Mapping[str, float] | None = None
-    steps: Mapping[str, Any] | None = None
+    steps: Mapping[str, Any] = field(default_factory=dict)
+    latency_ms: float | None = None
+    queue_ms: float | None = None
 
 
-Pieces = AsyncGenerator[str | Answered, None]
+Pieces = AsyncGenerator[Piece | Choice | Answered, None]
 
 
-async def ask_model(model: ServedModel, chat: ChatRequest) -> Pieces:
-    """Pieces of a model's text, then the answer."""
-    request = chat.for_model()
+async def ask_model(model: ServedModel, requests: Sequence[GenerationRequest], prompts: int, *, stream: bool) -> Pieces:
+    """The answer to ``requests``, one for each choice, those of each of the ``prompts`` together."""
     engine = await model.engine()
-    if not chat.stream:
-        yield _of_generation(await engine.generate(request), model.digest)
-        return
-    async with _closing(engine.stream(request)) as pieces:
+    found: dict[int, Generation] = {}
+    parts = [engine.stream(one) if stream else _only(engine.generate(one)) for one in requests]
+    async with aclosing(_merged(parts)) as merged:
+        async for index, part in merged:
+            if isinstance(part, Delta):
+                yield Piece(index, part.text, part.logprobs)
+            else:
+                found[index] = part
+                yield Choice(index, part.text, part.finish_reason, part.scores, part.logprobs)
+    yield _of_generations([found[index] for index in range(len(requests))], prompts, model.digest)
+
+
+async def ask_app(app: ServedApp, request: AppRequest, choices: int = 1, *, stream: bool) -> Pieces:
+    """The app's answer, ``choices`` times; in one piece each, unless the app can stream its last step."""
+    asked = [request] + [
+        replace(request, seed=seed_of(request.seed or 0, index), repeat=request.repeat) for index in range(1, choices)
+    ]
+    found: dict[int, AppResponse] = {}
+    async with aclosing(_merged([_app_parts(app, one, stream) for one in asked])) as merged:
+        async for index, part in merged:
+            if isinstance(part, Delta):
+                yield Piece(index, part.text)
+            else:
+                found[index] = part
+                yield Choice(index, part.text, part.finish_reason)
+    responses = [found[index] for index in range(choices)]
+    yield Answered(
+        tuple(Choice(index, one.text, one.finish_reason) for index, one in enumerate(responses)),
+        _sum(one.tokens for one in responses),
+        responses[0].digest,
+        responses[0].steps,
+    )
+
+
+async def whole(pieces: Pieces) -> Answered:
+    """The answer, without its pieces."""
+    async with aclosing(pieces):
         async for piece in pieces:
-            yield piece.text if isinstance(piece, Delta) else _of_generation(piece, model.digest)
+            if isinstance(piece, Answered):
+                return piece
+    raise SignoffError("the answer ended before it was complete")
 
 
-async def ask_app(app: ServedApp, chat: ChatRequest) -> Pieces:
-    """Pieces of an app's text (one, unless the app can stream its last step), then the answer."""
-    request = chat.for_app()
-    if chat.stream and isinstance(app, StreamingApp):
-        async with _closing(app.stream(request)) as pieces:
-            async for piece in pieces:
-                yield piece.text if isinstance(piece, Delta) else _of_response(piece, request.trace)
+async def again(answer: Answered) -> Pieces:
+    """A finished answer as if it came now."""
+    for choice in answer.choices:
+        yield Piece(choice.index, choice.text, choice.logprobs or ())
+        yield choice
+    yield answer
+
+
+async def _app_parts(app: ServedApp, request: AppRequest, stream: bool) -> AsyncGenerator[Delta | AppResponse, None]:
+    if stream and isinstance(app, StreamingApp):
+        async with _closing(app.stream(request)) as parts:
+            async for part in parts:
+                yield part
         return
     response = await app.respond(request)
-    if chat.stream:
-        yield response.text
-    yield _of_response(response, request.trace)
+    if stream:
+        yield Delta(response.text)
+    yield response
+
+
+async def _only(answer: Any) -> AsyncGenerator[Generation, None]:
+    yield await answer
+
+
+async def _merged(sources: Sequence[AsyncIterator[_T]]) -> AsyncGenerator[tuple[int, _T], None]:
+    """The items of all ``sources`` as they come, with the source's place; the first failure ends them all."""
+    if len(sources) == 1:
+        async with _closing(sources[0]) as only:
+            async for item in only:
+                yield 0, item
+        return
+    inbox: asyncio.Queue[tuple[int, _T | _End]] = asyncio.Queue()
+    pumps = [asyncio.create_task(_pump(index, source, inbox)) for index, source in enumerate(sources)]
+    try:
+        left = len(pumps)
+        while left:
+            index, found = await inbox.get()
+            if not isinstance(found, _End):
+                yield index, found
+                continue
+            if found.problem is not None:
+                raise found.problem
+            left -= 1
+    finally:
+        for pump in pumps:
+            pump.cancel()
+        await asyncio.gather(*pumps, return_exceptions=True)
+
+
+@dataclass(frozen=True, slots=True)
+class _End:
+    problem: Exception | None = None
+
+
+async def _pump(index: int, source: AsyncIterator[_T], inbox: asyncio.Queue[tuple[int, _T | _End]]) -> None:
+    try:
+        async with _closing(source):
+            async for item in source:
+                inbox.put_nowait((index, item))
+    except Exception as problem:
+        inbox.put_nowait((index, _End(problem)))
+    else:
+        inbox.put_nowait((index, _End()))
 
 
 @asynccontextmanager
@@ -69,96 +172,21 @@ async def _closing(pieces: AsyncIterator[_T]) -> AsyncIterator[AsyncIterator[_T]
             await pieces.aclose()
 
 
-def _of_generation(found: Generation, digest: str) -> Answered:
-    tokens = Tokens(found.prompt_tokens, found.completion_tokens, found.cached_prompt_tokens)
-    return Answered(found.text, found.finish_reason, tokens, digest, found.scores)
+def _of_generations(found: Sequence[Generation], prompts: int, digest: str) -> Answered:
+    choices = tuple(
+        Choice(index, one.text, one.finish_reason, one.scores, one.logprobs) for index, one in enumerate(found)
+    )
+    # Every prompt is read once, however many choices continue it.
+    firsts = found[:: len(found) // prompts]
+    tokens = Tokens(
+        sum(one.prompt_tokens for one in firsts),
+        sum(one.completion_tokens for one in found),
+        sum(one.cached_prompt_tokens for one in firsts),
+    )
+    latency, queue = max(one.latency_ms for one in found), max(one.queue_ms for one in found)
+    return Answered(choices, tokens, digest, latency_ms=latency, queue_ms=queue)
 
 
-def _of_response(found: AppResponse, trace: bool) -> Answered:
-    return Answered(found.text, found.finish_reason, found.tokens, found.digest, steps=found.steps if trace else None)
-
-
-async def whole(pieces: Pieces) -> Answered:
-    """The answer, without its pieces."""
-    async with aclosing(pieces):
-        async for piece in pieces:
-            if isinstance(piece, Answered):
-                return piece
-    raise SignoffError("the answer ended before it was complete")
-
-
-@dataclass(frozen=True, slots=True)
-class Envelope:
-    """What all chunks of one answer share."""
-
-    id: str
-    model: str
-    created: int
-
-    @classmethod
-    def of(cls, request_id: str, model: str) -> Envelope:
-        """An envelope that starts now."""
-        return cls(f"chatcmpl-{request_id}", model, int(time.time()))
-
-    def completion(self, answer: Answered) -> bytes:
-        """The body of an answer that was not streamed."""
-        choice: dict[str, Any] = {
-            "index": 0,
-            "message": {"role": "assistant", "content": answer.text},
-            "finish_reason": answer.finish_reason,
-            **_scores(answer),
-        }
-        return orjson.dumps(
-            {
-                "id": self.id,
-                "object": "chat.completion",
-                "created": self.created,
-                "model": self.model,
-                "system_fingerprint": answer.digest,
-                "choices": [choice],
-                "usage": _usage(answer.tokens),
-                "signoff": _signoff(answer),
-            }
-        )
-
-    def chunk(self, delta: Mapping[str, str], last: Answered | None = None) -> bytes:
-        """One event of a stream; ``last`` closes the choice."""
-        choice: dict[str, Any] = {"index": 0, "delta": delta, "finish_reason": last.finish_reason if last else None}
-        more: dict[str, Any] = {}
-        if last is not None:
-            choice |= _scores(last)
-            more = {"system_fingerprint": last.digest, "signoff": _signoff(last)}
-        return self._event({"choices": [choice], **more})
-
-    def usage(self, tokens: Tokens) -> bytes:
-        """The event that counts tokens; its choices are empty."""
-        return self._event({"choices": [], "usage": _usage(tokens)})
-
-    def _event(self, fields: Mapping[str, Any]) -> bytes:
-        head = {"id": self.id, "object": "chat.completion.chunk", "created": self.created, "model": self.model}
-        return sse({**head, **fields})
-
-
-def sse(data: Mapping[str, Any]) -> bytes:
-    """``data`` as one server-sent event."""
-    return b"data: " + orjson.dumps(data) + b"\n\n"
-
-
-DONE = b"data: [DONE]\n\n"
-
-
-def _scores(answer: Answered) -> dict[str, Any]:
-    return {} if answer.scores is None else {"choice_scores": dict(answer.scores)}
-
-
-def _signoff(answer: Answered) -> dict[str, Any]:
-    return {"digest": answer.digest} if answer.steps is None else {"digest": answer.digest, "steps": dict(answer.steps)}
-
-
-def _usage(tokens: Tokens) -> dict[str, Any]:
-    return {
-        "prompt_tokens": tokens.prompt,
-        "completion_tokens": tokens.completion,
-        "total_tokens": tokens.prompt + tokens.completion,
-        "prompt_tokens_details": {"cached_tokens": tokens.cached_prompt},
-    }
+def _sum(tokens: Any) -> Tokens:
+    found = list(tokens)
+    return Tokens(*(sum(getattr(one, name) for one in found) for name in ("prompt", "completion", "cached_prompt")))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -11,9 +12,18 @@ if TYPE_CHECKING:
 class ApiError(Exception):
     """An answer other than 200. ``param`` names the body field at fault; ``code`` is for machines."""
 
-    def __init__(self, status: int, message: str, *, param: str | None = None, code: str | None = None) -> None:
+    def __init__(
+        self,
+        status: int,
+        message: str,
+        *,
+        param: str | None = None,
+        code: str | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
         super().__init__(message)
         self.status, self.message, self.param, self.code = status, message, param, code
+        self.headers = dict(headers or {})
 
     def body(self) -> dict[str, Any]:
         """The error as clients of OpenAI expect it."""
@@ -25,12 +35,18 @@ class ApiError(Exception):
         import orjson
         from starlette.responses import Response
 
-        return Response(orjson.dumps(self.body()), self.status, media_type="application/json")
+        return Response(orjson.dumps(self.body()), self.status, self.headers, media_type="application/json")
 
 
 def invalid(message: str, param: str | None = None) -> ApiError:
     """A 400: the request must be mended by its sender."""
     return ApiError(400, message, param=param)
+
+
+def no_model(name: str) -> ApiError:
+    """A 404, the same for a model that is not there and for one that the key may not call: names do not leak."""
+    message = f"The model `{name[:200]}` does not exist or you do not have access to it"
+    return ApiError(404, message, param="model", code="model_not_found")
 
 
 def as_api_error(problem: BaseException) -> ApiError:

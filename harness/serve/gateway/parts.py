@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
 from harness.serve.gateway.turn import DEVELOPER, Principal, Turn
+
+if TYPE_CHECKING:
+    from harness.serve.gateway.feedback import FeedbackBook
 
 
 class Access(Protocol):
@@ -49,20 +52,31 @@ class ResponseCache(Protocol):
         ...
 
 
+Assigned = Literal["user", "request", "allowed", "default"]
+
+
 @dataclass(frozen=True, slots=True)
 class Arm:
-    """Where one user's request to an app goes: ``serves`` answers, ``shadows`` are called as well and never shown."""
+    """Where one user's request to an app goes: ``serves`` answers, ``shadows`` are called as well and never shown.
+
+    ``by`` says how it came to that: by the user's hash; by the request's, because no user was named (the next one may
+    go elsewhere); because the file allows it to this user; or as the default outside the experiment's time.
+    """
 
     name: str
     serves: str
     shadows: tuple[str, ...] = ()
+    by: Assigned = "user"
 
 
 class Traffic(Protocol):
     """Splits the users of an app between its variants."""
 
-    def arm(self, app: str, user: str) -> Arm | None:
-        """The arm of this user, the same at every call; None when the app's traffic is not split."""
+    def arm(self, app: str, user: str, request: str = "") -> Arm | None:
+        """The arm of this user, the same at every call, or of the request's id when ``user`` is empty.
+
+        None when the app's traffic is not split.
+        """
         ...
 
 
@@ -71,6 +85,23 @@ class Observer(Protocol):
 
     def observe(self, turn: Turn) -> None:
         """Take note of a finished request."""
+        ...
+
+
+class Figures(Protocol):
+    """The metrics of the gateway."""
+
+    @property
+    def content_type(self) -> str:
+        """That of ``render``."""
+        ...
+
+    def render(self) -> bytes:
+        """All metrics as they are now."""
+        ...
+
+    def shadow_dropped(self, app: str) -> None:
+        """Count a shadow call that was left out."""
         ...
 
 
@@ -90,16 +121,27 @@ class _Unlimited:
 
 
 class _OneArm:
-    def arm(self, app: str, user: str) -> Arm | None:
+    def arm(self, app: str, user: str, request: str = "") -> Arm | None:
         return None
+
+
+def _anything(request: str, answer: str) -> bool:
+    return True
 
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """The parts of one gateway. The defaults ask for no key, set no limit, split nothing and keep nothing."""
+    """The parts of one gateway. The defaults ask for no key, set no limit, split nothing and keep nothing.
+
+    ``feedback`` takes what became of an answer; ``figures`` are what ``/metrics`` shows; ``clean`` says whether a
+    request and its answer may be kept in ``cache``, and is called in a thread.
+    """
 
     access: Access = field(default_factory=_Open)
     limiter: Limiter = field(default_factory=_Unlimited)
     cache: ResponseCache | None = None
     traffic: Traffic = field(default_factory=_OneArm)
     observers: Sequence[Observer] = ()
+    feedback: FeedbackBook | None = None
+    figures: Figures | None = None
+    clean: Callable[[str, str], bool] = _anything

@@ -4,23 +4,41 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Literal, Protocol, runtime_checkable
 
+from harness.errors import SignoffError
 from harness.serve.engine.async_engine import Generator
 from harness.serve.protocol import Delta, FinishReason, Message
 
+Trouble = Literal["failed", "timeout", "unreachable"]
+
 
 class ServedModel(Protocol):
-    """A model under a name. The engine may be loaded by the first call of ``engine``."""
+    """A model, or an adapter on one, under a name. The engine may be loaded by the first call of ``engine``."""
 
     @property
     def name(self) -> str:
-        """What callers put in the field ``model``."""
+        """The stable name under which the model is listed."""
         ...
 
     @property
     def digest(self) -> str:
-        """The content digest of the model."""
+        """The content digest of what answers: of the model, or of the adapter together with its base."""
+        ...
+
+    @property
+    def pinned(self) -> bool:
+        """Whether the bytes behind the name are known, so that a seed fixes the answer."""
+        ...
+
+    @property
+    def parent(self) -> str | None:
+        """The name of the base model, for an adapter."""
+        ...
+
+    @property
+    def adapter(self) -> str | None:
+        """What ``GenerationRequest.adapter`` must hold, for an adapter."""
         ...
 
     async def engine(self) -> Generator:
@@ -35,6 +53,9 @@ class LoadedModel:
     name: str
     digest: str
     loaded: Generator
+    pinned: bool = True
+    parent: str | None = None
+    adapter: str | None = None
 
     async def engine(self) -> Generator:
         """The engine itself."""
@@ -108,7 +129,7 @@ class ServedApp(Protocol):
         ...
 
     async def respond(self, request: AppRequest) -> AppResponse:
-        """Run all steps; raises RequestError for a request that cannot be served."""
+        """Run all steps; RequestError for a request that cannot be served, StepFailure for a step that broke."""
         ...
 
 
@@ -119,3 +140,34 @@ class StreamingApp(Protocol):
     def stream(self, request: AppRequest) -> AsyncIterator[Delta | AppResponse]:
         """Pieces of the last step's text, then the whole response."""
         ...
+
+
+@dataclass(frozen=True, slots=True)
+class Forecast:
+    """What is certain of an answer before it is computed.
+
+    ``digest`` is the effective one; ``repeatable`` says that the same request has the same answer; ``tokens`` bounds
+    what its model calls may write.
+    """
+
+    digest: str
+    repeatable: bool
+    tokens: int
+
+
+@runtime_checkable
+class ForeseeableApp(Protocol):
+    """A ``ServedApp`` that knows these things. Of any other app no answer is kept."""
+
+    def forecast(self, request: AppRequest) -> Forecast:
+        """What is certain of the answer to ``request``; RequestError if it cannot be served."""
+        ...
+
+
+class StepFailure(SignoffError):
+    """A step of an app broke. The message holds the step's name; ``reason`` is for the log and no caller's business."""
+
+    def __init__(self, app: str, step: str, trouble: Trouble, reason: str) -> None:
+        what = {"failed": "failed", "timeout": "did not answer in time", "unreachable": "could not be reached"}[trouble]
+        super().__init__(f"app {app!r}: step {step!r} {what}")
+        self.step, self.trouble, self.reason = step, trouble, reason

@@ -65,6 +65,8 @@ class Turn:
     """The bare model that answers; empty for an app."""
     arm: str = ""
     """The arm of ``traffic.yaml`` that answers; empty where no traffic is split."""
+    assigned: str = ""
+    """How it came to that arm (``Arm.by``)."""
     shadow: bool = False
     """Whether nobody was shown this answer."""
     shadow_of: str = ""
@@ -74,11 +76,15 @@ class Turn:
     stream: bool = False
     user: str = ""
     """The field ``user``: whose requests stay on one arm. Anonymised before it is kept."""
+    response_id: str = ""
+    """The ``id`` in the answer's body, to which feedback refers."""
+    traceparent: str = ""
+    """The caller's W3C header of that name, as it came."""
     cache: CacheState = "off"
     input: str = ""
     output: str = ""
     steps: Mapping[str, Any] = field(default_factory=dict)
-    """What each step of an app did (``StepResult.as_dict``)."""
+    """What each step of an app did (``StepResult.as_trace``)."""
     max_tokens: int | None = None
     temperature: float | None = None
     seed: int | None = None

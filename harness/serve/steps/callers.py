@@ -3,31 +3,43 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import time
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import aiohttp
 import orjson
 
-from harness.errors import SignoffError, UsageError
-from harness.serve.protocol import ChoiceOutput, Decoding, Generation, GenerationRequest, JsonOutput, Output
+from harness.errors import SignoffError
+from harness.serve.protocol import Decoding, Generation, GenerationRequest, Output, OverloadedError, RequestError
+from harness.serve.remote import (
+    Contracts,
+    Endpoint,
+    EndpointError,
+    Remotes,
+    path_of,
+    post,
+    read_answer,
+    request_body,
+)
+from harness.spec.adapters import adapter_name
 from harness.spec.models import Model
 from harness.store import GenerationCache, generation_key
 
-TRANSIENT_STATUS = frozenset({408, 429, 502, 503, 504})
+# The gateway's own cache of answers must not stand between a measurement and the model.
+_BYPASS = "bypass"
+_MEASURING = {"x-signoff-cache": _BYPASS}
 _MOST_UNSAVED = 512
 _UNSAVED_S = 0.25
 
 
 class StepError(SignoffError):
-    """A step failed. ``transient`` errors come from the transport and may be tried again."""
+    """A step failed. ``transient`` errors come from the transport and may be tried again; ``timed_out`` ones took long."""
 
-    def __init__(self, message: str, *, transient: bool = False) -> None:
+    def __init__(self, message: str, *, transient: bool = False, timed_out: bool = False) -> None:
         super().__init__(message)
-        self.transient = transient
+        self.transient, self.timed_out = transient, timed_out
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,125 +59,79 @@ class Caller(Protocol):
 
 
 class EngineCaller:
-    """Calls an engine of this process, as the gateway does."""
+    """Calls the engine of each model within this process, as the gateway does.
 
-    def __init__(self, engine: Callable[[Model], Awaitable[Any]]) -> None:
+    ``engine(model, adapter)`` gives it. RequestError and OverloadedError pass: they are for whoever sent the request.
+    """
+
+    def __init__(self, engine: Callable[[Model, str | None], Awaitable[Any]]) -> None:
         self._engine = engine
 
     async def ask(self, model: Model, request: GenerationRequest, repeat: int) -> Answer:
         """Generate with the model's engine, which is loaded when it is first needed."""
-        engine = await self._engine(model)
-        return Answer(await engine.generate(request))
+        try:
+            engine = await self._engine(model, request.adapter if model.pinned else None)
+            return Answer(await engine.generate(request))
+        except EndpointError as error:
+            raise StepError(str(error), transient=error.transient, timed_out=error.timed_out) from error
 
 
 class EndpointCaller:
-    """Calls an OpenAI-compatible endpoint. ``base_url(model)`` gives ``http://host:port/v1``.
+    """Asks over HTTP: this project's gateway, whose address up to ``/v1`` ``base_url(model)`` gives, or an endpoint.
 
-    A served digest (header ``x-signoff-digest``) that differs from the model's own raises SignoffError:
-    what is not under review is not measured.
+    What an endpoint does not honour by its contract is refused before it is sent. A digest that the gateway serves
+    (header ``x-signoff-digest``) and that differs from the model's own raises SignoffError: what is not under
+    review is not measured.
     """
 
-    def __init__(self, session: aiohttp.ClientSession, base_url: Callable[[Model], Awaitable[str]]) -> None:
+    def __init__(
+        self,
+        session: aiohttp.ClientSession,
+        base_url: Callable[[Model], Awaitable[str]],
+        contracts: Contracts | None = None,
+    ) -> None:
         self._session = session
         self._base_url = base_url
+        self._remotes = Remotes(contracts, session)
         self.calls = 0
 
     async def ask(self, model: Model, request: GenerationRequest, repeat: int) -> Answer:
-        """POST chat/completions; transport failures and 408, 429, 502, 503, 504 are transient."""
-        url = f"{await self._base_url(model)}/chat/completions"
+        """The answer; transport failures and 408, 429, 502, 503, 504 are transient."""
         self.calls += 1
         try:
-            return Answer(await self._post(url, model, request))
-        except (aiohttp.ClientConnectionError, aiohttp.ClientPayloadError) as error:
-            message = f"model {model.name!r} at {url}: {type(error).__name__}: {error}"
-            raise StepError(message, transient=True) from error
-        except TimeoutError as error:
-            message = f"model {model.name!r} at {url}: no answer within {model.timeout_s:g} s"
-            raise StepError(message, transient=True) from error
+            if not model.pinned:
+                return Answer(await self._remotes.of(model).generate(request))
+            return Answer(await self._of_gateway(model, request))
+        except OverloadedError as error:
+            raise StepError(str(error), transient=True) from error
+        except EndpointError as error:
+            raise StepError(str(error), transient=error.transient, timed_out=error.timed_out) from error
+        except RequestError as error:
+            raise StepError(str(error)) from error
 
-    async def _post(self, url: str, model: Model, request: GenerationRequest) -> Generation:
-        timeout = aiohttp.ClientTimeout(total=model.timeout_s if model.engine == "openai" else None)
-        data = orjson.dumps(_body(model, request))
-        async with self._session.post(url, data=data, headers=_headers(model), timeout=timeout) as answer:
-            content = await answer.read()
-            if answer.status != 200:
-                message = (
-                    f"model {model.name!r} at {url}: HTTP {answer.status}: {content[:300].decode(errors='replace')}"
-                )
-                raise StepError(message, transient=answer.status in TRANSIENT_STATUS)
-            served = answer.headers.get("x-signoff-digest")
-        if served is not None and served != model.digest:
-            message = (
-                f"model {model.name!r}: {url} serves {served[:12]}, under review is {model.digest[:12]}; restart it"
-            )
+    async def _of_gateway(self, model: Model, request: GenerationRequest) -> Generation:
+        endpoint = replace(Endpoint.of(model), base_url=await self._base_url(model), timeout_s=None)
+        # The digest of an adapter covers its base: what answers is named by one of them.
+        name, digest = model.served_name, model.digest
+        if request.adapter is not None:
+            name, digest = adapter_name(request.adapter), request.adapter
+        body = request_body(request, name, own=True)
+        reply = await post(self._session, endpoint, path_of(request), body, _MEASURING)
+        _refuse_kept(reply.headers.get("x-signoff-cache"), model, endpoint)
+        served = reply.headers.get("x-signoff-digest")
+        if served is not None and served != digest:
+            where = endpoint.base_url
+            message = f"model {model.name!r}: {where} serves {served[:12]}, under review is {digest[:12]}; restart it"
             raise SignoffError(message)
-        return _generation(content, model, url)
+        return read_answer(reply.content, request, endpoint)
 
 
-def _headers(model: Model) -> dict[str, str]:
-    headers = {"content-type": "application/json"}
-    if model.api_key_env:
-        key = os.environ.get(model.api_key_env)
-        if not key:
-            variable = model.api_key_env
-            message = f"model {model.name!r} takes its key from the environment variable {variable}, which is not set"
-            raise UsageError(message)
-        headers["authorization"] = f"Bearer {key}"
-    return headers
-
-
-def _body(model: Model, request: GenerationRequest) -> dict[str, Any]:
-    decoding = request.decoding
-    body: dict[str, Any] = {
-        "model": model.served_name,
-        "messages": [{"role": message.role, "content": message.content} for message in request.messages],
-        "max_tokens": decoding.max_tokens,
-        "temperature": decoding.temperature,
-        "seed": decoding.seed,
-    }
-    if decoding.top_p < 1:
-        body["top_p"] = decoding.top_p
-    if decoding.top_k:
-        body["top_k"] = decoding.top_k
-    if decoding.stop:
-        body["stop"] = list(decoding.stop)
-    if isinstance(request.output, ChoiceOutput):
-        body["response_format"] = _choice_format(model, request.output)
-    elif isinstance(request.output, JsonOutput):
-        body["response_format"] = _json_format(request.output.schema)
-    return body
-
-
-def _choice_format(model: Model, output: ChoiceOutput) -> dict[str, Any]:
-    if model.engine == "transformers":
-        return {"type": "choice", "options": list(output.options)}
-    # Other servers do not rank options; a schema that allows nothing else is what they all understand.
-    return _json_format({"type": "string", "enum": list(output.options)})
-
-
-def _json_format(schema: Mapping[str, Any] | None) -> dict[str, Any]:
-    if schema is None:
-        return {"type": "json_object"}
-    return {"type": "json_schema", "json_schema": {"name": "answer", "strict": True, "schema": dict(schema)}}
-
-
-def _generation(content: bytes, model: Model, url: str) -> Generation:
-    try:
-        body = orjson.loads(content)
-        choice = body["choices"][0]
-        usage = body.get("usage") or {}
-        timing = body.get("signoff") or {}
-        return Generation(
-            text=choice["message"]["content"] or "",
-            finish_reason=choice.get("finish_reason") or "stop",
-            prompt_tokens=usage.get("prompt_tokens", 0),
-            completion_tokens=usage.get("completion_tokens", 0),
-            scores=choice.get("choice_scores"),
-            latency_ms=timing.get("latency_ms", 0.0),
-        )
-    except (ValueError, KeyError, IndexError, TypeError) as error:
-        message = f"model {model.name!r} at {url}: not a chat completion: {content[:200].decode(errors='replace')}"
-        raise StepError(message) from error
+def _refuse_kept(state: str | None, model: Model, endpoint: Endpoint) -> None:
+    """SignoffError for an answer that a cache of answers stood behind: it would say nothing of the model."""
+    if state not in (None, _BYPASS):
+        where = endpoint.base_url
+        message = f"model {model.name!r}: {where} was asked to bypass its cache of answers and says {state!r}"
+        raise SignoffError(message)
 
 
 Identity = Callable[[Model], Mapping[str, str]]

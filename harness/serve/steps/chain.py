@@ -5,19 +5,21 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
-import jinja2
 import orjson
 
 from harness.errors import SignoffError
 from harness.serve.steps.callers import Caller, StepError
 from harness.serve.steps.function_step import load_function, run_function
 from harness.serve.steps.http_step import HttpRunner
-from harness.serve.steps.llm_step import LlmRunner
+from harness.serve.steps.llm_step import LlmRunner, Question
 from harness.spec.apps import FunctionStep, HttpStep, LlmStep
-from harness.spec.prompts import PromptInputError, environment
+from harness.spec.conditions import ConditionError, Facts, holds
+from harness.spec.context import context_of
+from harness.spec.prompt_rules import Branch, PromptChoice
+from harness.spec.prompts import PromptInputError
 from harness.spec.repository import AppFiles
 
 StepStatus = Literal["ok", "error", "skipped"]
@@ -28,7 +30,10 @@ _TRANSIENT_PAUSE_S = 0.25
 class StepResult:
     """What one step gave: its value, or why there is none.
 
-    ``unreachable`` says that the transport failed: the service or model behind the step did not answer at all.
+    ``unreachable`` says that the transport failed: the service or model behind the step did not answer at all;
+    ``timed_out`` that the step, or what it asked, took longer than it may.
+    ``prompt`` is the version that a model step was asked with, ``branch`` the rule that chose it (empty: no choice).
+    ``kind`` and ``model`` are the step's own; ``started`` and ``took_ms`` are explained at ``as_trace``.
     """
 
     output: Any = None
@@ -41,11 +46,27 @@ class StepResult:
     finish_reason: str = "stop"
     scores: Mapping[str, float] | None = None
     unreachable: bool = False
+    timed_out: bool = False
+    prompt: str = ""
+    branch: str = ""
+    kind: str = ""
+    model: str = ""
+    started: float = field(default=0.0, compare=False)
+    took_ms: float = field(default=0.0, compare=False)
 
     def as_dict(self) -> dict[str, Any]:
-        """The result as plain data for ``outputs.jsonl`` and the gateway's trace."""
+        """The result as plain data for ``outputs.jsonl``."""
         shown = {name: getattr(self, name) for name in _SHOWN}
+        shown |= {name: value for name in ("prompt", "branch") if (value := getattr(self, name))}
         return shown if self.scores is None else {**shown, "scores": dict(self.scores)}
+
+    def as_trace(self) -> dict[str, Any]:
+        """The result as plain data for what is told of a request.
+
+        ``started`` (seconds since 1970) and ``took_ms`` are those of this call, cached or not.
+        """
+        call = {"kind": self.kind, "model": self.model, "started": self.started, "took_ms": self.took_ms}
+        return {**self.as_dict(), **call}
 
 
 _SHOWN = ("output", "status", "reason", "latency_ms", "tokens_in", "tokens_out", "cached", "finish_reason")
@@ -85,6 +106,11 @@ class ChainResult:
         return any(step.unreachable for step in self.steps.values())
 
     @property
+    def broken(self) -> str | None:
+        """The id of the first step that failed, not of those that waited for it; None if none did."""
+        return next((name for name, step in self.steps.items() if step.status == "error"), None)
+
+    @property
     def cached(self) -> bool:
         """Whether no model and no service was called."""
         return all(step.cached for step in self.steps.values())
@@ -108,10 +134,6 @@ class Chain:
         self._waves = [[files.app.step(name) for name in wave] for wave in files.app.order()]
         self._http = http
         self._llm = LlmRunner(files, caller)
-        env = environment()
-        self._when = {
-            step.id: env.compile_expression(step.when, undefined_to_none=False) for step in files.app.steps if step.when
-        }
         self._functions = {
             step.id: load_function(files.folder, step.function)
             for step in files.app.steps
@@ -127,9 +149,9 @@ class Chain:
         results: dict[str, StepResult] = {}
         for wave in self._waves:
             if len(wave) == 1:
-                results[wave[0].id] = await self._step(wave[0], call, inputs, results)
+                results[wave[0].id] = await self._timed(wave[0], call, inputs, results)
             else:
-                done = await asyncio.gather(*(self._step(step, call, inputs, results) for step in wave))
+                done = await asyncio.gather(*(self._timed(step, call, inputs, results) for step in wave))
                 results.update({step.id: result for step, result in zip(wave, done, strict=True)})
         return self._finish(inputs, results)
 
@@ -149,6 +171,18 @@ class Chain:
         except StepError as error:
             return ChainResult(None, "", "error", f"{reference}: {error}", results)
 
+    async def _timed(
+        self,
+        step: LlmStep | FunctionStep | HttpStep,
+        call: Call,
+        inputs: Mapping[str, Any],
+        done: Mapping[str, StepResult],
+    ) -> StepResult:
+        started, clock = time.time(), time.perf_counter()
+        result = await self._step(step, call, inputs, done)
+        model = step.model if isinstance(step, LlmStep) else ""
+        return replace(result, kind=step.kind, model=model, started=started, took_ms=_since(clock))
+
     async def _step(
         self,
         step: LlmStep | FunctionStep | HttpStep,
@@ -159,29 +193,48 @@ class Chain:
         broken = sorted(name for name in step.references if done[name].status == "error")
         if broken:
             return StepResult(status="error", reason=f"step {broken[0]!r} failed before it")
-        started, unreachable = time.perf_counter(), False
+        started, unreachable, timed_out = time.perf_counter(), False, False
+        taken = Branch("", "")
         try:
-            if step.when and not self._holds(step, inputs, done):
+            if step.when and not self._holds(step.when, inputs, done):
                 return StepResult(status="skipped", reason=f"when: {step.when}")
+            taken = self._taken(step, inputs, done)
             async with asyncio.timeout(step.deadline_s):
-                return await self._retrying(step, call, inputs, done)
+                return await self._retrying(step, call, inputs, done, taken)
         except TimeoutError:
-            reason = f"no answer within its deadline of {step.deadline_s:g} s"
+            reason, timed_out = f"no answer within its deadline of {step.deadline_s:g} s", True
         except StepError as error:
-            reason, unreachable = str(error), error.transient
+            reason, unreachable, timed_out = str(error), error.transient, error.timed_out
         except PromptInputError as error:
             reason = str(error)
-        latency = _since(started)
-        return StepResult(status="error", reason=reason, latency_ms=latency, cached=False, unreachable=unreachable)
+        return StepResult(
+            status="error",
+            reason=reason,
+            latency_ms=_since(started),
+            cached=False,
+            unreachable=unreachable,
+            timed_out=timed_out,
+            prompt=taken.prompt,
+            branch=taken.name,
+        )
 
-    def _holds(
+    def _taken(
         self, step: LlmStep | FunctionStep | HttpStep, inputs: Mapping[str, Any], done: Mapping[str, StepResult]
-    ) -> bool:
+    ) -> Branch:
+        """The prompt version that answers, with the name of the rule that says so."""
+        if not isinstance(step, LlmStep):
+            return Branch("", "")
+        if isinstance(step.prompt, PromptChoice):
+            return step.prompt.pick(lambda text: self._holds(text, inputs, done))
+        return Branch("", step.prompt)
+
+    def _holds(self, text: str, inputs: Mapping[str, Any], done: Mapping[str, StepResult]) -> bool:
+        seen = {name: {"output": result.output, "status": result.status} for name, result in done.items()}
+        context = context_of(self.files.app.inputs, inputs)
         try:
-            seen = {name: {"output": result.output, "status": result.status} for name, result in done.items()}
-            return bool(self._when[step.id](inputs=inputs, steps=seen))
-        except jinja2.TemplateError as error:
-            message = f"when {step.when!r}: {error}"
+            return holds(text, {"inputs": Facts(inputs), "steps": Facts(seen), "context": context})
+        except ConditionError as error:
+            message = f"when {text!r}: {error}"
             raise StepError(message) from error
 
     async def _retrying(
@@ -190,10 +243,11 @@ class Chain:
         call: Call,
         inputs: Mapping[str, Any],
         done: Mapping[str, StepResult],
+        taken: Branch,
     ) -> StepResult:
         for attempt in range(step.retries + 1):
             try:
-                return await self._once(step, call, inputs, done)
+                return await self._once(step, call, inputs, done, taken)
             except StepError as error:
                 if not error.transient or attempt == step.retries:
                     raise
@@ -206,6 +260,7 @@ class Chain:
         call: Call,
         inputs: Mapping[str, Any],
         done: Mapping[str, StepResult],
+        taken: Branch,
     ) -> StepResult:
         bound = {name: resolve(target, inputs, done) for name, target in step.inputs.items()}
         started = time.perf_counter()
@@ -218,7 +273,8 @@ class Chain:
         options = None
         if step.output.kind == "choice" and step.output.options_from:
             options = resolve(step.output.options_from, inputs, done)
-        answer = await self._llm.run(step, bound, options, call.case, call.repeat)
+        question = Question(step, self.files.prompts[taken.prompt], call.case, call.repeat)
+        answer = await self._llm.run(question, bound, options)
         return StepResult(
             answer.value,
             latency_ms=answer.generation.latency_ms,
@@ -227,6 +283,8 @@ class Chain:
             cached=answer.cached,
             finish_reason=answer.generation.finish_reason,
             scores=answer.generation.scores,
+            prompt=taken.prompt,
+            branch=taken.name,
         )
 
 

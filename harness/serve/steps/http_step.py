@@ -12,7 +12,8 @@ import jinja2
 import orjson
 
 from harness.errors import UsageError
-from harness.serve.steps.callers import TRANSIENT_STATUS, StepError
+from harness.serve.remote import TRANSIENT_STATUS
+from harness.serve.steps.callers import StepError
 from harness.spec.apps import HttpStep
 from harness.spec.prompts import environment
 from harness.store import GenerationCache, digest_of
@@ -60,7 +61,7 @@ class HttpRunner:
             raise StepError(message, transient=True) from error
         except TimeoutError as error:
             message = f"{step.method} {url}: no answer within {step.timeout_s:g} s"
-            raise StepError(message, transient=True) from error
+            raise StepError(message, transient=True, timed_out=True) from error
         if self._cache is not None and step.cache_s:
             self._cache.put_many({key: orjson.dumps(value)})
         return value, False

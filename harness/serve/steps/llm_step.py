@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import orjson
@@ -37,6 +37,16 @@ class LlmAnswer:
     cached: bool
 
 
+@dataclass(frozen=True, slots=True)
+class Question:
+    """Who is asked what: a step with the prompt version that was chosen for it; case and repeat decide the seed."""
+
+    step: LlmStep
+    prompt: Prompt
+    case: str = ""
+    repeat: int = 0
+
+
 def decoding_of(step: LlmStep, prompt: Prompt, seed: int) -> Decoding:
     """The prompt's options with the step's decoding over them; greedy and 256 tokens where neither says."""
     options, own = prompt.front.model.options, step.decoding
@@ -57,7 +67,7 @@ def decoding_of(step: LlmStep, prompt: Prompt, seed: int) -> Decoding:
 def samples(files: AppFiles) -> bool:
     """Whether any model step of the app draws its tokens: then repeats differ, and answers depend on the seed."""
     steps = [step for step in files.app.steps if isinstance(step, LlmStep)]
-    return any(decoding_of(step, files.prompts[step.prompt], 0).temperature > 0 for step in steps)
+    return any(decoding_of(step, files.prompts[key], 0).temperature > 0 for step in steps for key in step.prompts)
 
 
 class LlmRunner:
@@ -66,14 +76,15 @@ class LlmRunner:
     def __init__(self, files: AppFiles, caller: Caller) -> None:
         self._files = files
         self._caller = caller
-        self._priors: dict[tuple[str, tuple[str, ...], str], dict[str, float]] = {}
+        self._priors: dict[tuple[str, str, tuple[str, ...], str], dict[str, float]] = {}
 
-    async def run(self, step: LlmStep, bound: Mapping[str, Any], options: Any, case: str, repeat: int) -> LlmAnswer:
+    async def run(self, question: Question, bound: Mapping[str, Any], options: Any) -> LlmAnswer:
         """The step's value; StepError for a refused input, an empty choice, JSON that was cut off."""
+        step = question.step
         if isinstance(step.output, apps.ChoiceOutput):
-            return await self._choose(step, bound, _options(step.output, options), case, repeat)
+            return await self._choose(question, bound, _options(step.output, options))
         wanted = JsonOutput(step.output.schema_) if isinstance(step.output, apps.JsonOutput) else TextOutput()
-        answer = await self._ask(step, bound, wanted, case, repeat)
+        answer = await self._ask(question, bound, wanted)
         text = answer.generation.text
         if isinstance(wanted, TextOutput):
             return LlmAnswer(text, answer.generation, answer.cached)
@@ -84,21 +95,19 @@ class LlmRunner:
             message = f"not valid JSON ({why}): {text[:200]!r}"
             raise StepError(message) from error
 
-    async def _choose(
-        self, step: LlmStep, bound: Mapping[str, Any], options: Mapping[str, str], case: str, repeat: int
-    ) -> LlmAnswer:
-        ids = {text: name for name, text in options.items()}
-        prompt = self._files.prompts[step.prompt]
-        values = {**bound, "options": list(options.values())} if "options" in prompt.front.inputs else dict(bound)
+    async def _choose(self, question: Question, bound: Mapping[str, Any], options: Mapping[str, str]) -> LlmAnswer:
+        ids, output = {text: name for name, text in options.items()}, question.step.output
+        declared = question.prompt.front.inputs
+        values = {**bound, "options": list(options.values())} if "options" in declared else dict(bound)
         if len(options) == 1:
             only = Generation(text=next(iter(ids)), finish_reason="stop", prompt_tokens=0, completion_tokens=0)
             return LlmAnswer(next(iter(options)), only, cached=True)
         wanted = ChoiceOutput(tuple(ids))
-        answer = await self._ask(step, values, wanted, case, repeat)
+        answer = await self._ask(question, values, wanted)
         best, scores = _unquoted(answer.generation.text), answer.generation.scores
-        neutral = step.output.calibrate if isinstance(step.output, apps.ChoiceOutput) else ()
+        neutral = output.calibrate if isinstance(output, apps.ChoiceOutput) else ()
         if neutral and scores is not None:
-            prior = await self._prior(step, values, wanted, neutral)
+            prior = await self._prior(question, values, wanted, neutral)
             best = max(scores, key=lambda text: scores[text] - prior[text])
         if best not in ids:
             message = f"the model chose {best[:100]!r}, which is none of the {len(ids)} options"
@@ -106,35 +115,32 @@ class LlmRunner:
         return LlmAnswer(ids[best], answer.generation, answer.cached)
 
     async def _prior(
-        self, step: LlmStep, values: Mapping[str, Any], wanted: ChoiceOutput, neutral: Sequence[Mapping[str, Any]]
+        self, question: Question, values: Mapping[str, Any], wanted: ChoiceOutput, neutral: Sequence[Mapping[str, Any]]
     ) -> Mapping[str, float]:
         """Each option's mean log-probability under the neutral inputs, asked once for all cases that share the rest."""
+        blank = replace(question, case="", repeat=0)
         rest = {name: value for name, value in values.items() if not all(name in stand_in for stand_in in neutral)}
-        key = (step.id, wanted.options, repr(sorted(rest.items())))
+        key = (question.step.id, question.prompt.key, wanted.options, repr(sorted(rest.items())))
         if key not in self._priors:
-            blanks = await asyncio.gather(
-                *(self._ask(step, {**values, **stand_in}, wanted, "", 0) for stand_in in neutral)
-            )
-            found = [blank.generation.scores or {} for blank in blanks]
+            answers = await asyncio.gather(*(self._ask(blank, {**values, **stand_in}, wanted) for stand_in in neutral))
+            found = [answer.generation.scores or {} for answer in answers]
             self._priors[key] = {
                 option: sum(scores.get(option, 0.0) for scores in found) / len(found) for option in wanted.options
             }
         return self._priors[key]
 
     async def _ask(
-        self,
-        step: LlmStep,
-        values: Mapping[str, Any],
-        wanted: ChoiceOutput | JsonOutput | TextOutput,
-        case: str,
-        repeat: int,
+        self, question: Question, values: Mapping[str, Any], wanted: ChoiceOutput | JsonOutput | TextOutput
     ) -> Answer:
-        prompt = self._files.prompts[step.prompt]
+        step, prompt = question.step, question.prompt
+        if step.branches:
+            # Versions that a step chooses from may read different inputs; each gets its own.
+            values = {name: value for name, value in values.items() if name in prompt.front.inputs}
         messages = tuple(Message(m["role"], m["content"]) for m in prompt.render(values))
         _refuse_half_characters(messages)
-        seed = seed_for(self._files.app.seed, case, step.id, repeat)
+        seed = seed_for(self._files.app.seed, question.case, step.id, question.repeat)
         request = GenerationRequest(messages, decoding_of(step, prompt, seed), wanted, _adapter(self._files, step))
-        return await self._caller.ask(self._files.models[step.model], request, repeat)
+        return await self._caller.ask(self._files.models[step.model], request, question.repeat)
 
 
 def _adapter(files: AppFiles, step: LlmStep) -> str | None:
