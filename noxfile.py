@@ -19,7 +19,7 @@ HOME = ROOT / ".nox" / "shared"
 BIN = HOME / ("Scripts" if os.name == "nt" else "bin")
 PYTHON = str(BIN / "python")
 # The judges' and load tools come with the sessions that use them; the gate needs none of them.
-REQUIREMENTS = ["-e", ".[local,serve,language]", "--group", "dev"]
+REQUIREMENTS = ["-e", ".[local,serve]", "--group", "dev"]
 ENV = {
     "OMP_WAIT_POLICY": "PASSIVE",
     "TOKENIZERS_PARALLELISM": "false",

@@ -116,25 +116,6 @@ def report_command(args: Namespace) -> int:
     return 0
 
 
-def serve_command(args: Namespace) -> int:
-    """``signoff serve``."""
-    from harness.serve import serve
-    from harness.serve.service import build_gateway
-    from harness.spec.repository import load_repository
-
-    repository = load_repository(args.root, with_suites=False, only=tuple(args.app))
-    app = build_gateway(str(args.root), str(args.cache), list(repository.apps))
-    base = f"http://{args.host}:{args.port}/v1"
-    shown = {"base_url": base, "apps": {name: files.digest for name, files in repository.apps.items()}}
-    if args.json:
-        print_json(shown)
-    else:
-        print(f"serving {', '.join(shown['apps'])} at {base}; no key is asked, keep it on loopback", file=sys.stderr)
-    sys.stdout.flush()
-    serve(app, args.host, args.port)
-    return 0
-
-
 def approve_command(args: Namespace) -> int:
     """``signoff approve``."""
     from dataclasses import asdict

@@ -9,13 +9,13 @@ from collections.abc import Sequence
 from types import ModuleType
 
 from harness import __version__
-from harness.cli import commands, keys, prompts
+from harness.cli import commands, keys, probe_endpoint, prompts, serve
 from harness.cli.parsing import Parser, command
 from harness.errors import SignoffError
 from harness.store import cache_home
 
 # Modules whose ``add`` puts their commands on the command line.
-_MORE: tuple[ModuleType, ...] = (keys, prompts)
+_MORE: tuple[ModuleType, ...] = (keys, prompts, probe_endpoint, serve)
 
 
 def parser() -> Parser:
@@ -56,16 +56,6 @@ def parser() -> Parser:
         commands.report_command,
     )
     report.add_argument("run", help="a run folder, its id, or 'latest'")
-    serve = command(
-        sub,
-        "serve",
-        "serve the apps through the OpenAI-compatible gateway",
-        "signoff serve --app support --port 8080",
-        commands.serve_command,
-    )
-    serve.add_argument("--app", action="append", default=[], help="an app (default: all)")
-    serve.add_argument("--host", default="127.0.0.1")
-    serve.add_argument("--port", type=int, default=8000)
     approve = command(
         sub,
         "approve",

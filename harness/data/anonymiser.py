@@ -95,12 +95,22 @@ class Anonymiser:
         if isinstance(value, str):
             return self._field(value, vault, key)
         if isinstance(value, dict):
-            return {self.anonymise(str(k), vault).text: self._json(v, vault, str(k)) for k, v in value.items()}
+            return self._object(value, vault)
         if isinstance(value, list | tuple):
             return [self._json(item, vault, key) for item in value]
         if isinstance(value, int | float) and not isinstance(value, bool) and field_entity(key):
             return self._field(str(value), vault, key)
         return value
+
+    def _object(self, value: dict[Any, Any], vault: Vault) -> dict[str, Any]:
+        done: dict[str, Any] = {}
+        for name, inner in value.items():
+            key = self.anonymise(str(name), vault).text
+            # Two spellings of one address are two fields and one placeholder.
+            while key in done:
+                key += "'"
+            done[key] = self._json(inner, vault, str(name))
+        return done
 
     def _field(self, value: str, vault: Vault, key: str) -> str:
         entity = field_entity(key)

@@ -33,8 +33,8 @@ _WORD_FOR_DOCUMENT = either(
     r"passport|pass(?:nummer|eport|aporte)|reisepass|ausweis|personalausweis|id card|identity card|identity number",
     r"id number|id|driver'?s? licen[cs]e|driving licen[cs]e|fuhrerschein|permis|social security|ssn|national insurance",
     r"nino|national id|tax (?:file )?(?:id|number)|taxpayer|tfn|steuer-?id|steuernummer|vat|mwst|ust-?id|nif|nie",
-    r"dni|bsn|cpr|cpf|pesel|nhs|medicare|aadhaar|pan|curp|ahv|svnr|henkilotunnus|personnummer|personal number|fodselsnummer",
-    r"codice fiscale|securite sociale|rodne cislo|insurance|krankenkasse|member",
+    r"dni|bsn|cpr|cpf|pesel|nhs|medicare|aadhaar|pan|curp|ahv|svnr|henkilotunnus|personnummer|personal number",
+    r"fodselsnummer|codice fiscale|securite sociale|rodne cislo|insurance|krankenkasse|member",
 )
 _DOCUMENT = re.compile(
     rf"\b{_WORD_FOR_DOCUMENT}\b"

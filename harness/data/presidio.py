@@ -54,6 +54,9 @@ def _engine() -> tuple[Any, dict[str, str]]:
     for kind, names in _RECOGNISERS.items():
         for name in names.split():
             recogniser = getattr(predefined_recognizers, f"{name}Recognizer")()
+            # Looking ahead over the whole text from every word takes seconds for a long one (InPan does).
+            if patterns := getattr(recogniser, "patterns", None):
+                recogniser.patterns = [p for p in patterns if "(?=.*" not in p.regex]
             recognisers.append(recogniser)
             kinds.update(dict.fromkeys(recogniser.supported_entities, kind))
     registry = RecognizerRegistry(recognisers)

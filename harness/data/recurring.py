@@ -9,12 +9,14 @@ from harness.data.people import name_words
 from harness.data.spans import Span
 
 _BETWEEN = r"[ .\-/]{0,2}"
-_ENOUGH_DIGITS, _ENOUGH = 5, 3
+_ENOUGH_DIGITS, _ENOUGH, _LONGEST = 5, 3, 100
 
 
 def again(text: str, values: Iterable[tuple[str, str]]) -> Iterator[Span]:
     """Further places of ``values`` (entity and folded spelling) in a folded text, and of the words of names."""
     for entity, value in dict.fromkeys(values):
+        if len(value) > _LONGEST:
+            continue
         for pattern in _patterns(entity, value):
             for found in pattern.finditer(text):
                 yield Span(*found.span(), entity, 0.5)

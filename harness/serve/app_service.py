@@ -12,7 +12,15 @@ from pydantic import ValidationError
 
 from harness.errors import SignoffError
 from harness.serve.gateway.response_cache import always_the_same
-from harness.serve.gateway.served import AppRequest, AppResponse, DecodingOverrides, Forecast, StepFailure, Tokens
+from harness.serve.gateway.served import (
+    AppRequest,
+    AppResponse,
+    BrokenStepError,
+    DecodingOverrides,
+    Forecast,
+    Tokens,
+    Trouble,
+)
 from harness.serve.protocol import RequestError
 from harness.serve.steps.callers import Caller
 from harness.serve.steps.chain import Call, Chain, ChainResult
@@ -55,7 +63,7 @@ class AppService:
         self._chains: OrderedDict[DecodingOverrides, Chain] = OrderedDict()
 
     async def respond(self, request: AppRequest) -> AppResponse:
-        """Answer one chat request; RequestError for inputs that the app refuses, StepFailure for a step that broke."""
+        """Answer one chat request; RequestError for inputs that it refuses, BrokenStepError for a step that broke."""
         _refuse_wrong_kinds(self.files.app.inputs, request.inputs)
         chain = self._chain(request.overrides)
         messages = [{"role": message.role, "content": message.content} for message in request.messages]
@@ -78,12 +86,14 @@ class AppService:
         broken = result.broken
         if broken is None:
             # No step ran, so the request itself was wrong; or all went well and the answer is of no use.
-            return RequestError(result.reason, "inputs") if not result.steps else SignoffError(
-                f"app {self.name!r}: {result.reason}"
+            return (
+                RequestError(result.reason, "inputs")
+                if not result.steps
+                else SignoffError(f"app {self.name!r}: {result.reason}")
             )
         step = result.steps[broken]
-        trouble = "timeout" if step.timed_out else "unreachable" if step.unreachable else "failed"
-        return StepFailure(self.name, broken, trouble, step.reason)
+        trouble: Trouble = "timeout" if step.timed_out else "unreachable" if step.unreachable else "failed"
+        return BrokenStepError(self.name, broken, trouble, step.reason)
 
     def _chain(self, overrides: DecodingOverrides) -> Chain:
         chain = self._chains.get(overrides)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import aiohttp
 
@@ -26,9 +26,7 @@ class Backend:
     would be kept with whatever they say about people. With ``hide`` models see placeholders only.
     """
 
-    def __init__(
-        self, hub: ModelHub, generations: GenerationCache | None = None, hide: Texts | None = None
-    ) -> None:
+    def __init__(self, hub: ModelHub, generations: GenerationCache | None = None, hide: Texts | None = None) -> None:
         self.hub = hub
         self._generations, self._hide = generations, hide
         self._caller: Caller | None = None
@@ -75,10 +73,3 @@ class _Flushing:
         with contextlib.ExitStack() as stack:
             stack.callback(self._caching.flush)
             return await self._caching.ask(model, request, repeat)
-
-
-def engine_report(hub: ModelHub, names: dict[str, str]) -> dict[str, Any]:
-    """How full each running engine is, by the model's name."""
-    from dataclasses import asdict
-
-    return {names.get(digest, digest[:12]): asdict(engine.stats) for digest, engine in hub.engines.items()}

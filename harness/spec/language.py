@@ -9,7 +9,7 @@ from typing import Any
 from harness.errors import UsageError
 
 PACKAGE = "py3langid"
-MISSING = f"context.language needs the package {PACKAGE}; install it with: pip install 'signoff[language]'"
+MISSING = f"context.language needs the package {PACKAGE}; install it with: pip install 'signoff[serve]'"
 LANGUAGES = (
     "ar", "bg", "bn", "cs", "da", "de", "el", "en", "es", "et", "fa", "fi", "fr", "ga", "he", "hi",
     "hr", "hu", "id", "it", "ja", "ko", "lt", "lv", "ms", "mt", "nl", "no", "pl", "pt", "ro", "ru",

@@ -10,15 +10,15 @@ import orjson
 import pytest
 
 from harness.cli import main
-from tests.run.project import Project, Stub, serving
-from tests.run.ruled import cases, model, prompt, ruled_project
+from tests.run.project import Project, Stub
+from tests.run.ruled import answered, cases, prompt, ruled_project
 from tests.run.test_compare import PLAIN
 
 
 @pytest.fixture
-def answering() -> Iterator[Stub]:
+def answering(monkeypatch: pytest.MonkeyPatch) -> Iterator[Stub]:
     """The model of the ruled app."""
-    with serving(model) as stub:
+    with answered(monkeypatch) as stub:
         yield stub
 
 

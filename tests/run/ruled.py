@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import orjson
+import pytest
 
-from tests.run.project import Project, Reply, make_project, reply
+from harness.serve.remote import Contract, Endpoint
+from tests.run.project import Project, Reply, Stub, make_project, reply, serving
+from tests.serve.contracts import Trusting
 
 RULES = """\
       choose:
@@ -61,7 +66,20 @@ def model(body: Any) -> Reply:
     (number,) = re.findall(r"message (\d+)", asked) or ["0"]
     right = "refund" if "money" in asked else "other"
     said = "other" if "carefully" not in asked and int(number) % 5 == 1 else right
-    return reply({"choices": [{"message": {"content": said}, "finish_reason": "stop"}], "usage": {}})
+    usage = {"prompt_tokens": 9, "completion_tokens": 1, "total_tokens": 10}
+    return reply({"choices": [{"message": {"content": said}, "finish_reason": "stop"}], "usage": usage})
+
+
+@contextmanager
+def answered(monkeypatch: pytest.MonkeyPatch) -> Iterator[Stub]:
+    """The model as a service that is believed to honour whatever it is asked."""
+
+    async def believed(client: object, endpoint: Endpoint, home: object = None, **more: object) -> Contract:
+        return await Trusting().of(endpoint)
+
+    monkeypatch.setattr("harness.serve.remote.contract.contract_of", believed)
+    with serving(model) as stub:
+        yield stub
 
 
 def cases(count: int, **tiers: int) -> str:

@@ -11,8 +11,8 @@ import pytest
 from harness.run.branches import unreachable
 from harness.run.check import check
 from harness.spec.repository import load_repository
-from tests.run.project import Project, Stub, serving
-from tests.run.ruled import cases, model, ruled_project
+from tests.run.project import Project, Stub
+from tests.run.ruled import answered, cases, ruled_project
 
 APP = "suites/desk/app.yaml"
 LONG = (
@@ -26,9 +26,9 @@ ELSE = (
 
 
 @pytest.fixture
-def answering() -> Iterator[Stub]:
+def answering(monkeypatch: pytest.MonkeyPatch) -> Iterator[Stub]:
     """The model of the ruled app."""
-    with serving(model) as stub:
+    with answered(monkeypatch) as stub:
         yield stub
 
 

@@ -11,17 +11,17 @@ import orjson
 import pytest
 
 from harness.stats import paired_mean
-from tests.run.project import GATES, Project, Stub, serving
-from tests.run.ruled import APP, RULES, cases, model, prompt, ruled_project
+from tests.run.project import GATES, Project, Stub
+from tests.run.ruled import APP, RULES, answered, cases, prompt, ruled_project
 
 PLAIN = APP.replace(f"    prompt:\n{RULES}      else: desk/sort/1.0.0\n", "    prompt: desk/sort/1.0.0\n")
 PLAIN = PLAIN.replace(", tier: inputs.tier}", "}")
 
 
 @pytest.fixture
-def answering() -> Iterator[Stub]:
+def answering(monkeypatch: pytest.MonkeyPatch) -> Iterator[Stub]:
     """The model of the ruled app."""
-    with serving(model) as stub:
+    with answered(monkeypatch) as stub:
         yield stub
 
 

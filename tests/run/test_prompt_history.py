@@ -8,17 +8,17 @@ from pathlib import Path
 import pytest
 
 from harness.run.prompt_history import history
-from tests.run.project import Project, Stub, serving
-from tests.run.ruled import PROMPTS, cases, model, prompt, ruled_project
+from tests.run.project import Project, Stub
+from tests.run.ruled import PROMPTS, answered, cases, prompt, ruled_project
 from tests.run.test_compare import PLAIN
 
 NEWER = "prompts/desk/sort/1.10.0.prompty"
 
 
 @pytest.fixture
-def answering() -> Iterator[Stub]:
+def answering(monkeypatch: pytest.MonkeyPatch) -> Iterator[Stub]:
     """The model of the ruled app."""
-    with serving(model) as stub:
+    with answered(monkeypatch) as stub:
         yield stub
 
 

@@ -14,10 +14,14 @@ from aiohttp import web
 
 MODEL = "made-up"
 KNOWN = frozenset(
-    ["model", "messages", "prompt", "max_tokens", "max_completion_tokens", "temperature", "seed", "top_p", "top_k", "stop", "n", "logprobs", "top_logprobs", "logit_bias", "response_format", "stream", "stream_options"]
+    (
+        *("model", "messages", "prompt", "max_tokens", "max_completion_tokens", "temperature", "seed", "top_p"),
+        *("top_k", "stop", "n", "logprobs", "top_logprobs", "logit_bias", "response_format", "stream"),
+        "stream_options",
+    )
 )
 # A token begins with the blank before its word, or goes on inside a word.
-WORDS = [[" wind"], [" wave"], [" har", "bour"], [" light", "house"], [" rope"], [" tar", "paulin"], [" gull"], [" oar"]]
+WORDS = [[" wind"], [" wave"], [" har", "bour"], [" light", "house"], [" rope"], [" tar", "paulin"], [" gull"]]
 _TURNS = 30
 
 
@@ -27,6 +31,13 @@ class Fake:
 
     faults: frozenset[str] = frozenset()
     key: str = ""
+    broken: bytes = b""
+    """What a stream sends after three pieces, before it ends without another word."""
+    slow_s: float = 0.0
+    """How long each piece of a stream takes."""
+    status: int = 200
+    headers: dict[str, str] = field(default_factory=dict)
+    """The status and headers of every answer, if the status is not 200."""
     version: str = "1.0"
     models: tuple[str, ...] = (MODEL,)
     asked: list[dict[str, Any]] = field(default_factory=list)
@@ -155,9 +166,12 @@ def _usage(fake: Fake, body: dict[str, Any], tokens: list[str], count: int = 1) 
 
 
 async def _answer(fake: Fake, request: web.Request) -> web.StreamResponse:
-    if fake.key and request.headers.get("authorization") != f"Bearer {fake.key}":
-        if not (fake.has("key") and request.headers.get("authorization")):
-            return _error(fake, 401, f"Incorrect API key provided: {request.headers.get('authorization')}")
+    given = request.headers.get("authorization")
+    if fake.key and given != f"Bearer {fake.key}" and not (fake.has("key") and given):
+        return _error(fake, 401, f"Incorrect API key provided: {given}")
+    if fake.status != 200:
+        said = {"error": {"message": f"given: {given}", "param": None}}
+        return web.json_response(said, status=fake.status, headers=fake.headers)
     body = await request.json()
     fake.asked.append(body)
     fake.peers.add(request.transport.get_extra_info("peername") if request.transport else None)
@@ -200,9 +214,11 @@ async def _stream(
         logprobs = None if fake.has("stream_logprobs") else _logprobs(fake, body, [token])
         piece = {"text": token} if raw else {"delta": {"content": token}}
         await send({"index": 0, **piece, "logprobs": logprobs, "finish_reason": None})
-        if fake.has("breaks") and number == 2:
-            await response.write(orjson.dumps({}) if fake.has("garbage") else b'data: {"error": {"message": "boom"}}\n\n')
+        if fake.broken and number == 2:
+            await response.write(fake.broken)
             return response
+        if fake.slow_s:
+            await asyncio.sleep(fake.slow_s)
         if fake.has("cut") and number == 2 and request.transport:
             request.transport.close()
             return response
@@ -227,6 +243,9 @@ async def faking(*faults: str, **more: Any) -> AsyncIterator[Fake]:
                 return _error(fake, 500, "one at a time")
             await asyncio.sleep(0.002)
             return await _answer(fake, request)
+        except (ConnectionResetError, asyncio.CancelledError):
+            fake.hung_up.set()
+            raise
         finally:
             fake._now -= 1
 
@@ -243,7 +262,7 @@ async def faking(*faults: str, **more: Any) -> AsyncIterator[Fake]:
     app.router.add_post("/v1/completions", counted)
     app.router.add_get("/v1/models", models)
     app.router.add_get("/version", version)
-    runner = web.AppRunner(app, shutdown_timeout=1)
+    runner = web.AppRunner(app, shutdown_timeout=1, handler_cancellation=True)
     await runner.setup()
     site = web.TCPSite(runner, "127.0.0.1", 0)
     await site.start()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Callable, Coroutine
 from dataclasses import replace
 from datetime import timedelta
@@ -12,6 +13,7 @@ from typing import Any, TypeVar
 import orjson
 import pytest
 
+from harness.cli import main
 from harness.errors import SignoffError
 from harness.serve.remote import Contract, Contracts, Endpoint, close_session, contract_of, session
 from harness.serve.remote.features import FEATURES, MEANINGS
@@ -136,7 +138,7 @@ def test_endpoint_without_the_model_cannot_be_probed(tmp_path: Path) -> None:
     async def ask(fake: Fake) -> None:
         await contract_of(session(), replace(endpoint(fake), model_id="nobody"), tmp_path)
 
-    with pytest.raises(SignoffError, match="does not answer a plain chat.*no model nobody"):
+    with pytest.raises(SignoffError, match=r"does not answer a plain chat.*no model nobody"):
         run(ask)
     assert list(tmp_path.rglob("*.json")) == []
 
@@ -151,7 +153,7 @@ def test_nobody_there() -> None:
         finally:
             await close_session()
 
-    with pytest.raises(SignoffError, match="model 'm' at http://127.0.0.1:9/v1: ClientConnectorError"):
+    with pytest.raises(SignoffError, match=r"model 'm' at http://127.0.0.1:9/v1: ClientConnectorError"):
         asyncio.run(ask())
 
 
@@ -205,7 +207,8 @@ def test_another_server_is_probed_again(tmp_path: Path) -> None:
         await contract_of(session(), endpoint(fake), tmp_path)
 
     run(ask)
-    assert sorted(orjson.loads(path.read_bytes())["reported"]["version"] for path in records(tmp_path)) == ["1.0", "1.1"]
+    versions = [orjson.loads(path.read_bytes())["reported"]["version"] for path in records(tmp_path)]
+    assert sorted(versions) == ["1.0", "1.1"]
 
 
 def test_gaps_are_not_kept_long() -> None:
@@ -238,3 +241,67 @@ def test_stop_strings_lie_inside_and_across() -> None:
     assert stop_strings("The sea is wide.") == ("sea", "ea is")
     assert stop_strings("\ufffd" * 30) == ("", "")
     assert stop_strings("ab") == ("", "")
+
+
+def probe(*argv: str, **more: Any) -> tuple[int, int]:
+    """Exit code of the command beside a fake, and how often that was asked."""
+
+    async def ask(fake: Fake) -> tuple[int, int]:
+        code = await asyncio.to_thread(main, ["probe-endpoint", fake.url, *argv])
+        return code, len(fake.asked)
+
+    return run(ask, **more)
+
+
+def test_command_prints_a_table(capsys: pytest.CaptureFixture[str]) -> None:
+    """Each feature stands with its status and what was seen."""
+    assert probe()[0] == 0
+    out = capsys.readouterr().out
+    assert re.search(r"^seed +honoured +3 equal texts for one seed", out, re.MULTILINE)
+    assert "version 1.0" in out and "not honoured:\n  key:" in out
+
+
+def test_command_asks_once(capsys: pytest.CaptureFixture[str]) -> None:
+    """The record answers the second call; ``--again`` asks; ``--json`` prints the record."""
+
+    async def ask(fake: Fake) -> list[int]:
+        counts = []
+        for more in ([], ["--json"], ["--again"]):
+            capsys.readouterr()
+            assert await asyncio.to_thread(main, ["probe-endpoint", fake.url.removesuffix("/v1"), *more]) == 0
+            counts.append(len(fake.asked))
+            if more == ["--json"]:
+                record = orjson.loads(capsys.readouterr().out)
+                assert record["features"]["stop"]["status"] == "honoured"
+                assert record["url"] == fake.url
+        return counts
+
+    first, second, third = run(ask)
+    assert first == second > 0 and third == 2 * first
+
+
+def test_command_with_several_models(capsys: pytest.CaptureFixture[str]) -> None:
+    """Which model is meant must be said when there are several."""
+    assert probe(models=(MODEL, "other")) == (64, 0)
+    assert "lists 2 models; say which with --model: 'made-up', 'other'" in capsys.readouterr().err
+    assert probe("--model", MODEL, models=(MODEL, "other"))[0] == 0
+
+
+@pytest.mark.parametrize(
+    "argv",
+    [
+        ["ftp://127.0.0.1/v1"], ["127.0.0.1:8000"], ["http://"], ["http://me:word@127.0.0.1/v1"], ["http://127.0.0.1/?k=1"],
+        ["http://127.0.0.1:x/v1"], ["http://example.org/v1"], ["http://localhost.example.org/v1"],
+        ["http://127.0.0.1:9/v1", "--timeout", "0"], ["http://127.0.0.1:9/v1", "--api-key-env", "NOT_SET_ANYWHERE"],
+    ],
+)  # fmt: skip
+def test_command_refuses_bad_addresses(argv: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    """What is no http address, holds a password, or is another machine's, is a usage error; no password is shown."""
+    assert main(["probe-endpoint", *argv]) == 64
+    assert "word@" not in capsys.readouterr().err
+
+
+def test_command_without_anybody_there(capsys: pytest.CaptureFixture[str]) -> None:
+    """Nobody at the address is a failed dependency, without a traceback."""
+    assert main(["probe-endpoint", "http://127.0.0.1:9"]) == 3
+    assert capsys.readouterr().err.startswith("signoff: the endpoint at http://127.0.0.1:9/v1: ClientConnectorError")

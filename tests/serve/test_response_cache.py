@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
 import os
@@ -11,7 +12,7 @@ import subprocess
 import sys
 import threading
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,18 +21,15 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
+from harness.data import NoTexts, load_anonymiser
 from harness.serve.gateway.parts import ResponseCache
 from harness.serve.gateway.response_cache import (
     ExactResponseCache,
     always_the_same,
     cacheable,
-    deterministic,
-    may_keep,
     open_response_cache,
     runtime_digest,
-    text_of,
 )
-from harness.serve.gateway.turn import Turn
 from harness.spec.repository import load_repository
 from harness.spec.serving import Answers
 from tests.run.project import http_app, make_project
@@ -56,10 +54,20 @@ REQUEST: Mapping[str, object] = {
 ANSWER = orjson.dumps({"text": "It is on its way.", "finish_reason": "stop"})
 
 
+def unseen(path: Path, settings: Answers | None = None, **more: Any) -> ExactResponseCache:
+    """A cache that keeps answers without looking at them."""
+    return ExactResponseCache(path, settings or Answers(), without_privacy=True, **more)
+
+
+def put(cache: ResponseCache, answer: bytes = ANSWER, request: Mapping[str, object] = REQUEST) -> None:
+    """Keep the answer to a request."""
+    cache.put(key_of(cache, request), answer, request)
+
+
 @pytest.fixture
 def cache(tmp_path: Path) -> Iterator[ExactResponseCache]:
     """An empty cache."""
-    made = ExactResponseCache(tmp_path / "answers.sqlite", Answers())
+    made = unseen(tmp_path / "answers.sqlite")
     yield made
     made.close()
 
@@ -67,7 +75,7 @@ def cache(tmp_path: Path) -> Iterator[ExactResponseCache]:
 @pytest.fixture(scope="module")
 def keys(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ExactResponseCache]:
     """A cache of which only the keys are asked for."""
-    made = ExactResponseCache(tmp_path_factory.mktemp("keys") / "answers.sqlite", Answers())
+    made = unseen(tmp_path_factory.mktemp("keys") / "answers.sqlite")
     yield made
     made.close()
 
@@ -81,21 +89,33 @@ def test_an_answer_is_given_again_byte_for_byte(cache: ExactResponseCache) -> No
     """What was put under a request's key is what the same request gets, and a later answer replaces it."""
     assert cache.get(key_of(cache)) is None
     for answer in (ANSWER, b'{"text": "another"}'):
-        cache.put(key_of(cache), answer)
+        put(cache, answer)
         assert cache.get(key_of(cache)) == answer
 
 
 def test_answers_outlive_the_server(tmp_path: Path) -> None:
-    """A server that starts later on the same folder reuses the answers; ``enabled: false`` opens no file."""
-    first = open_response_cache(tmp_path / "home", Answers())
-    assert first is not None
-    first.put(key_of(first), ANSWER)
-    first.close()
-    second = open_response_cache(tmp_path / "home", Answers())
-    assert second is not None and second.get(key_of(second)) == ANSWER
-    second.close()
-    assert open_response_cache(tmp_path / "none", Answers(enabled=False)) is None
-    assert not (tmp_path / "none").exists()
+    """A server that starts later on the same folder reuses the answers."""
+    for _ in range(2):
+        found = open_response_cache(tmp_path / "home", Answers(), Names())
+        assert found is not None
+        put(found)
+        found.close()
+    found = open_response_cache(tmp_path / "home", Answers(), Names())
+    assert found is not None and found.get(key_of(found)) == ANSWER
+    found.close()
+
+
+def test_without_an_anonymiser_there_is_no_cache(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Switched off, or with nobody to look at the texts, no file is made; the second is said."""
+    assert open_response_cache(tmp_path / "none", Answers(enabled=False), Names()) is None
+    assert caplog.text == ""
+    assert open_response_cache(tmp_path / "none", Answers(), None) is None
+    assert "no anonymiser" in caplog.text and not (tmp_path / "none").exists()
+    bare = ExactResponseCache(tmp_path / "c", Answers())
+    put(bare)
+    bare.settle()
+    assert bare.get(key_of(bare)) is None
+    bare.close()
 
 
 SCALARS = st.none() | st.booleans() | st.integers(-(2**62), 2**62) | st.floats(allow_nan=False, allow_infinity=False)
@@ -201,18 +221,27 @@ def test_other_versions_of_what_computes_have_other_keys(
 ) -> None:
     """After an upgrade of the engine's packages earlier answers are not found."""
     before = runtime_digest()
-    other = ExactResponseCache(tmp_path / "c", Answers(), runtime="other")
+    other = unseen(tmp_path / "c", runtime="other")
     assert key_of(other) != key_of(keys)
     other.close()
     monkeypatch.setattr("harness.serve.gateway.response_cache.metadata.version", lambda name: "99")
     assert runtime_digest() != before
+    monkeypatch.undo()
+    monkeypatch.setenv("SIGNOFF_DEVICE", "cuda:7")
+    assert runtime_digest() != before
+
+
+@pytest.mark.parametrize("more", [{"tenant": ""}, {"digest": ""}])
+def test_without_tenant_or_digest_nothing_is_kept(cache: ExactResponseCache, more: dict[str, str]) -> None:
+    """A request of nobody, or to something unknown, has the empty key."""
+    assert key_of(cache, **more) == ""
 
 
 def test_a_request_without_a_canonical_form_is_never_kept(cache: ExactResponseCache) -> None:
     """Nesting that can be read but not written again gives the empty key, under which nothing is kept."""
     deep = orjson.loads(b'{"inputs": ' + b"[" * 600 + b"]" * 600 + b"}")
     assert key_of(cache, deep) == ""
-    cache.put("", ANSWER)
+    cache.put("", ANSWER, deep)
     assert cache.get("") is None
 
 
@@ -221,37 +250,8 @@ def test_a_request_without_a_canonical_form_is_never_kept(cache: ExactResponseCa
 )
 def test_what_is_no_answer_is_not_kept(cache: ExactResponseCache, body: bytes) -> None:
     """Error bodies, and whatever is no JSON object, are never given as an answer."""
-    cache.put(key_of(cache), body)
+    put(cache, body)
     assert cache.get(key_of(cache)) is None
-
-
-def ended(outcome: Any = "ok", status: int = 200, **more: Any) -> Turn:
-    """A request that is over."""
-    turn = Turn("r", "chat", finish_reason=more.pop("finish_reason", "stop"), **more)
-    turn.end(outcome, status)
-    return turn
-
-
-def test_only_whole_answers_may_be_kept() -> None:
-    """Refused, limited, failed, timed out and abandoned requests, shadows and half answers are not for the cache."""
-    assert may_keep(ended()) and may_keep(ended(finish_reason="length"))
-    for outcome, status in (
-        ("refused", 400), ("limited", 429), ("failed", 500), ("timeout", 504), ("cancelled", 499), ("ok", 202),
-        ("cancelled", 200), ("failed", 200),
-    ):  # fmt: skip
-        assert not may_keep(ended(outcome, status)), (outcome, status)
-    assert not may_keep(ended(shadow=True))
-    assert not may_keep(ended(finish_reason=""))
-
-
-@pytest.mark.parametrize(
-    ("temperature", "greedy_by_default", "expected"),
-    [(0, False, True), (0.0, False, True), (None, True, True), (None, False, False), (0.1, True, False),
-     (1, True, False), ("0", True, False)],
-)  # fmt: skip
-def test_an_omitted_temperature_is_the_servers(temperature: object, greedy_by_default: bool, expected: bool) -> None:
-    """Only temperature 0 is deterministic; an omitted one only where the server is greedy by itself."""
-    assert deterministic(temperature, greedy_by_default=greedy_by_default) is expected
 
 
 PINNED = {
@@ -293,31 +293,38 @@ def test_an_app_that_samples_is_not_cached(tmp_path: Path) -> None:
 
 
 class Names:
-    """Finds two names."""
+    """Replaces two names, and counts how often it was asked."""
 
-    def find(self, text: str) -> Iterable[object]:
-        """Where they stand."""
-        return (name for name in ("Anna", "Ben") if name in text)
+    def __init__(self) -> None:
+        self.asked = 0
+
+    def anonymise_json(self, value: Any) -> Any:
+        """The same without them."""
+        self.asked += 1
+        return orjson.loads(orjson.dumps(value).replace(b"Anna", b"<PERSON_1>").replace(b"Ben", b"<PERSON_2>"))
 
 
 class Broken:
     """An anonymiser that fails."""
 
-    def find(self, text: str) -> Iterable[object]:
+    def anonymise_json(self, value: Any) -> Any:
         """Fail, naming what it was given."""
-        raise ValueError(text)
+        raise ValueError(value)
+
+
+PLAIN: Mapping[str, object] = {"text": "on its way"}
 
 
 def test_personal_data_is_not_kept(caplog: pytest.LogCaptureFixture) -> None:
-    """An answer whose request or text names a person is not kept; without a working anonymiser none is."""
-    assert cacheable("where is it?", "on its way", Names())
-    assert not cacheable("I am Anna", "hello", Names())
-    assert not cacheable("who?", "ask Ben", Names())
-    assert not cacheable("x", "y", None)
+    """What names a person, in request or answer, is not for the cache; without a working anonymiser nothing is."""
+    assert cacheable(REQUEST, PLAIN, Names())
+    assert not cacheable({"prompt": "I am Anna"}, PLAIN, Names())
+    assert not cacheable(REQUEST, {"text": "ask Ben"}, Names())
+    assert not cacheable(REQUEST, PLAIN, None)
+    assert not cacheable(REQUEST, PLAIN, NoTexts())
     with caplog.at_level(logging.WARNING):
-        assert not cacheable("secret words", "y", Broken())
+        assert not cacheable({"prompt": "secret words"}, PLAIN, Broken())
     assert "ValueError" in caplog.text and "secret words" not in caplog.text
-    assert cacheable("I am Anna", "hello", None, without_privacy=True)
 
 
 @pytest.mark.parametrize(
@@ -328,26 +335,95 @@ def test_personal_data_is_not_kept(caplog: pytest.LogCaptureFixture) -> None:
         {"prompt": ["x", "I am Anna"]},
         {"inputs": {"who": {"first": ["Anna"]}}},
         {"inputs": {"Anna": 3}},
-        {"stop": ["Anna"]},
+        {"inputs": {"logprobs": "Anna"}},
+        {"inputs": {"choices": [{"logprobs": "Anna"}]}},
+        {"choices": [{"logprobs": ["Anna"]}]},
+        {"stop": ("Anna",)},
         {"response_format": {"json_schema": {"schema": {"enum": ["Anna"]}}}},
     ],
 )
 def test_every_text_of_a_request_is_looked_at(body: dict[str, Any]) -> None:
-    """A name is found wherever in the body it stands."""
-    assert not cacheable(text_of(body), "y", Names())
+    """A name is found wherever in the request it stands."""
+    assert not cacheable(body, PLAIN, Names())
 
 
-def test_numbers_of_inputs_are_looked_at() -> None:
-    """A customer's number given as a number is text for the anonymiser; decoding's numbers are not, nor is the user."""
-    found = text_of({"inputs": {"customer": 4711, "score": 0.5, "new": True}, "max_tokens": 99, "user": "Anna"})
-    assert "4711" in found and "0.5" in found and "True" not in found and "99" not in found and "Anna" not in found
+def test_an_answer_is_looked_at_once_and_not_token_by_token() -> None:
+    """The text of a choice is looked at, its single tokens are not; what an app's steps did is."""
+    tokens = [["An", [65, 110], -0.5, []]]
+    answer = {"choices": [{"text": "Hello", "logprobs": tokens}], "steps": None}
+    seen: list[Any] = []
+
+    class Looking(Names):
+        def anonymise_json(self, value: Any) -> Any:
+            seen.append(value)
+            return super().anonymise_json(value)
+
+    assert cacheable(REQUEST, answer, Looking())
+    assert tokens not in [choice["logprobs"] for choice in seen[-1]["choices"]]
+    assert not cacheable(REQUEST, {**answer, "steps": {"triage": {"output": "Anna"}}}, Names())
+    assert not cacheable(REQUEST, {"choices": [{"text": "Anna", "logprobs": tokens}]}, Names())
+
+
+def test_only_clean_answers_reach_the_file(tmp_path: Path) -> None:
+    """An answer that was put is kept once the anonymiser, in a thread, found nothing in it or in its request."""
+    cache = ExactResponseCache(tmp_path / "answers.sqlite", Answers(), Names())
+    dirty = {**REQUEST, "inputs": {"name": "Anna"}}
+    put(cache)
+    put(cache, request=dirty)
+    put(cache, orjson.dumps({"text": "ask Ben"}), {**REQUEST, "seed": 1})
+    cache.settle()
+    assert cache.get(key_of(cache)) == ANSWER
+    assert cache.get(key_of(cache, dirty)) is None and cache.get(key_of(cache, {**REQUEST, "seed": 1})) is None
+    cache.close()
+    content = b"".join(path.read_bytes() for path in tmp_path.iterdir())
+    assert b"It is on its way." in content and b"Anna" not in content and b"Ben" not in content
+
+
+def test_the_real_anonymiser_keeps_ordinary_answers_and_no_personal_ones() -> None:
+    """Ordinary questions are cacheable whatever their digests look like; planted identifiers never are."""
+    pytest.importorskip("presidio_analyzer")
+    anonymiser = load_anonymiser()
+    question = {"role": "user", "content": "How do I return a pair of socks that do not fit?"}
+    answer = {"text": "You can return them within 30 days; the label is in the parcel.", "latency_ms": 1234.567}
+    for number in range(40):
+        digest = hashlib.sha256(str(number).encode()).hexdigest()
+        request = {"app": {"messages": [question], "inputs": {"tier": "gold"}, "adapter": digest}}
+        assert cacheable(request, {**answer, "digest": digest}, anonymiser), digest
+    for planted in ("My name is Anna Schmidt", "mail anna@example.com", "call +49 170 1234567", "my order is 10234567"):
+        assert not cacheable({"messages": [{"role": "user", "content": planted}]}, answer, anonymiser), planted
+        assert not cacheable({"messages": [question]}, {"text": planted}, anonymiser), planted
+
+
+def test_a_put_does_not_wait_for_the_anonymiser(tmp_path: Path) -> None:
+    """While the anonymiser is slow, puts return, those beyond a limit are left out, and closing keeps what waited."""
+    going = threading.Event()
+
+    class Slow(Names):
+        def anonymise_json(self, value: Any) -> Any:
+            assert going.wait(60)
+            return super().anonymise_json(value)
+
+    path = tmp_path / "answers.sqlite"
+    cache = ExactResponseCache(path, Answers(), Slow())
+    requests = [{**REQUEST, "seed": number} for number in range(200)]
+    for request in requests:
+        put(cache, request=request)
+    assert all(cache.get(key_of(cache, request)) is None for request in requests)
+    going.set()
+    cache.close()
+    put(cache, request=requests[0])
+    assert cache.get(key_of(cache, requests[0])) is None
+    again = unseen(path)
+    kept = [again.get(key_of(again, request)) is not None for request in requests]
+    assert kept == [number < 64 for number in range(200)]
+    again.close()
 
 
 def test_the_file_holds_no_request(tmp_path: Path) -> None:
     """Neither the request's text nor tenant or user can be found in the files of the cache."""
-    cache = ExactResponseCache(tmp_path / "answers.sqlite", Answers())
+    cache = unseen(tmp_path / "answers.sqlite")
     secret = {**REQUEST, "messages": [{"role": "user", "content": "my-secret-question"}], "user": "secret-user"}
-    cache.put(key_of(cache, secret, tenant="secret-tenant"), ANSWER)
+    cache.put(key_of(cache, secret, tenant="secret-tenant"), ANSWER, secret)
     cache.close()
     content = b"".join(path.read_bytes() for path in tmp_path.iterdir())
     assert b"It is on its way." in content and b"secret" not in content
@@ -356,9 +432,9 @@ def test_the_file_holds_no_request(tmp_path: Path) -> None:
 def test_answers_expire_and_are_bounded(tmp_path: Path) -> None:
     """The age and the size that serve.yaml allows hold."""
     now = 1e9
-    cache = ExactResponseCache(tmp_path / "c", Answers(seconds=60, megabytes=0.25), now=lambda: now)
+    cache = unseen(tmp_path / "c", Answers(seconds=60, megabytes=0.25), now=lambda: now)
     for number in range(400):
-        cache.put(f"{number:064}", orjson.dumps({"text": "x" * 1500}))
+        cache.put(f"{number:064}", orjson.dumps({"text": "x" * 1500}), REQUEST)
     assert cache.get(f"{399:064}") and not cache.get(f"{0:064}")
     assert (tmp_path / "c").stat().st_size < 300_000
     now += 60
@@ -372,8 +448,8 @@ def test_a_damaged_file_is_rebuilt_with_one_warning(tmp_path: Path) -> None:
     path.write_bytes(b"not a database" * 1000)
     with warnings.catch_warnings(record=True) as seen:
         warnings.simplefilter("always")
-        cache = ExactResponseCache(path, Answers())
-        cache.put(key_of(cache), ANSWER)
+        cache = unseen(path)
+        put(cache)
         assert cache.get(key_of(cache)) == ANSWER
         cache.close()
     assert ["is damaged" in str(warning.message) for warning in seen] == [True]
@@ -384,18 +460,18 @@ def test_a_full_disk_is_no_cache(small_disk: Path, caplog: pytest.LogCaptureFixt
     """When the disk is full the server keeps no answers, says so once, and resumes when there is room."""
     now = 0.0
     path = small_disk / "answers.sqlite"
-    cache = ExactResponseCache(path, Answers(), monotonic=lambda: now)
-    cache.put("first", ANSWER)
+    cache = unseen(path, monotonic=lambda: now)
+    cache.put("first", ANSWER, REQUEST)
     (small_disk / "filler").write_bytes(bytes(small_disk_room(small_disk)))
     with caplog.at_level(logging.WARNING):
         for number in range(300):
             now += 1
-            cache.put(f"k{number}", orjson.dumps({"text": "x" * 5000}))
+            cache.put(f"k{number}", orjson.dumps({"text": "x" * 5000}), REQUEST)
     assert caplog.text.count("neither kept nor reused") == 1 and "no space left" in caplog.text
     (small_disk / "filler").unlink()
     now += 11
     assert cache.get("first") == ANSWER
-    cache.put("again", ANSWER)
+    cache.put("again", ANSWER, REQUEST)
     assert cache.get("again") == ANSWER
     assert "can be used again" in caplog.text
     cache.close()
@@ -412,8 +488,8 @@ def test_a_place_that_cannot_be_is_no_cache(tmp_path: Path, place: str, caplog: 
     """A path below a file, or a folder where the file should be, is a warning; every request is a miss."""
     (tmp_path / "file").touch()
     with caplog.at_level(logging.WARNING):
-        cache = ExactResponseCache(tmp_path / place, Answers())
-        cache.put("k", ANSWER)
+        cache = unseen(tmp_path / place)
+        cache.put("k", ANSWER, REQUEST)
         assert cache.get("k") is None
     assert caplog.text.count("neither kept nor reused") == 1
     cache.close()
@@ -422,8 +498,8 @@ def test_a_place_that_cannot_be_is_no_cache(tmp_path: Path, place: str, caplog: 
 def test_a_read_only_disk_is_no_cache(small_disk: Path, frozen: Callable[[], None]) -> None:  # noqa: F811
     """A disk that was mounted read-only makes every request a miss and no request an error."""
     frozen()
-    cache = ExactResponseCache(small_disk / "answers.sqlite", Answers())
-    cache.put("k", ANSWER)
+    cache = unseen(small_disk / "answers.sqlite")
+    cache.put("k", ANSWER, REQUEST)
     assert cache.get("k") is None
     cache.close()
 
@@ -434,12 +510,12 @@ SERVER = """
     from harness.serve.gateway.response_cache import ExactResponseCache
     from harness.spec.serving import Answers
     source, n = random.Random(sys.argv[2]), 0
-    cache = ExactResponseCache(Path(sys.argv[1]), Answers(megabytes=0.5), runtime="")
+    cache = ExactResponseCache(Path(sys.argv[1]), Answers(megabytes=0.5), without_privacy=True, runtime="")
     while n < int(sys.argv[3]):
         key = cache.key("anna", "d", {"prompt": source.randrange(200)})
         found = cache.get(key)
         assert found is None or orjson.loads(found)["key"] == key
-        cache.put(key, orjson.dumps({"key": key, "text": "x" * source.randrange(4000)}))
+        cache.put(key, orjson.dumps({"key": key, "text": "x" * source.randrange(4000)}), {})
         n += 1
         if n % 50 == 1:
             print(n, flush=True)
@@ -460,7 +536,7 @@ def test_killed_servers_leave_answers_that_can_be_trusted(tmp_path: Path) -> Non
             server.communicate(timeout=60)
         with warnings.catch_warnings():
             warnings.simplefilter("error")
-            cache = ExactResponseCache(path, Answers(megabytes=0.5), runtime="")
+            cache = unseen(path, Answers(megabytes=0.5), runtime="")
             asked = [cache.key("anna", "d", {"prompt": prompt}) for prompt in range(200)]
             found = {key: answer for key in asked if (answer := cache.get(key))}
             cache.close()
@@ -473,7 +549,7 @@ def test_servers_at_once_share_their_answers(tmp_path: Path) -> None:
     path = tmp_path / "answers.sqlite"
     for process in [start(SERVER, path, name, 300) for name in "abc"]:
         finish(process)
-    cache = ExactResponseCache(path, Answers(megabytes=0.5), runtime="")
+    cache = unseen(path, Answers(megabytes=0.5), runtime="")
     assert sum(cache.get(cache.key("anna", "d", {"prompt": prompt})) is not None for prompt in range(200)) > 20
     cache.close()
 
@@ -485,7 +561,7 @@ def test_threads_may_share_one_cache(cache: ExactResponseCache) -> None:
     def work(name: str) -> None:
         for number in range(100):
             key, answer = f"{name}-{number}", orjson.dumps({"text": f"{name}-{number}"})
-            cache.put(key, answer)
+            cache.put(key, answer, REQUEST)
             if cache.get(key) != answer:
                 wrong.append(key)
 

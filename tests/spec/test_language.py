@@ -57,5 +57,5 @@ def test_absent_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, language.PACKAGE, None)
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     language._identifier.cache_clear()
-    with pytest.raises(UsageError, match=r"pip install 'signoff\[language\]'"):
+    with pytest.raises(UsageError, match=r"pip install 'signoff\[serve\]'"):
         guess_language("Where is my order?")

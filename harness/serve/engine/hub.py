@@ -26,11 +26,15 @@ ENGINE_REVISION = "3"
 
 
 class ModelHub:
-    """Gives the engine of a model: fetches and converts its bytes once, loads it once."""
+    """Gives the engine of a model: fetches and converts its bytes once, loads it once.
 
-    def __init__(self, root: Path, cache: Path) -> None:
+    ``queue`` requests may wait for a place in each engine of this process; None leaves it to the engine.
+    """
+
+    def __init__(self, root: Path, cache: Path, queue: int | None = None) -> None:
         self._root = root
         self._cache = cache
+        self._queue = queue
         self._engines: dict[str, AsyncEngine] = {}
         self._adapters: dict[str, AdapterVersion] = {}
         self._loaded: set[tuple[str, str]] = set()
@@ -83,8 +87,11 @@ class ModelHub:
     def _load(self, model: Model) -> AsyncEngine:
         from harness.serve.engine.async_engine import AsyncEngine
         from harness.serve.engine.loader import load_transformers
+        from harness.serve.engine.transformers_engine import EngineLimits
 
-        return AsyncEngine(load_transformers(model_folder(model, self._root, self._cache), model.dtype))
+        limits = EngineLimits() if self._queue is None else EngineLimits(queue=self._queue)
+        folder = model_folder(model, self._root, self._cache)
+        return AsyncEngine(load_transformers(folder, model.dtype, limits=limits))
 
 
 @dataclass(frozen=True, slots=True)

@@ -48,7 +48,7 @@ class Admission:
         turn = running.turn
         body = await self._read(request, running)
         turn.asked, turn.stream, turn.user = body.model[:_NAME_SHOWN], body.stream, body.user or ""
-        served = self._catalogue.generating(turn.principal, body.model)
+        self._catalogue.generating(turn.principal, body.model)
         if isinstance(body, ChatRequest) and body.trace:
             # What the steps saw and gave is more than the app shows its users.
             require(turn.principal, "operator")

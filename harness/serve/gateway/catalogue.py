@@ -62,10 +62,10 @@ class Catalogue:
 
     def cards(self, principal: Principal) -> list[dict[str, Any]]:
         """The description of everything that the key may call."""
-        served = {**self.apps, **self.models, **self.embedders}
-        return [
-            self._card(name) for name, each in served.items() if each.name == name and principal.may_call(name)
-        ]
+        own = [name for name, app in self.apps.items() if app.name == name]
+        own += [name for name, model in self.models.items() if model.name == name]
+        own += [name for name, embedder in self.embedders.items() if embedder.name == name]
+        return [self._card(name) for name in own if principal.may_call(name)]
 
     def card(self, principal: Principal, name: str) -> dict[str, Any]:
         """The description of one of them; ApiError 404 if there is none for this key."""

@@ -45,7 +45,9 @@ def _check_prompt(request: Sampled, limits: Limits) -> None:
     most = limits.prompt_tokens * _CHARACTERS_A_TOKEN
     count = sum(len(text) for text in request.texts())
     if count > most:
-        message = f"the prompt has {count} characters; {limits.prompt_tokens} tokens are allowed, at most {most} characters"
+        message = (
+            f"the prompt has {count} characters; {limits.prompt_tokens} tokens are allowed, at most {most} characters"
+        )
         raise ApiError(400, message, param=request.prompt_field, code="prompt_too_long")
 
 

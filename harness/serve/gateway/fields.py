@@ -61,11 +61,15 @@ def _counts(name: str, value: Any, kind: type[Closed]) -> bool:
     """Whether the field says anything; raises ApiError for a field that this route does not have."""
     if name in kind.model_fields:
         return value is not None
-    # The type is compared as well: JSON's true is 1 in Python.
-    if any(value == nothing and type(value) is not bool or value is nothing for nothing in _ASKS_NOTHING.get(name, ())):
+    if any(value is nothing or _same(value, nothing) for nothing in _ASKS_NOTHING.get(name, ())):
         return False
     reason = "is not supported" if name in _NOT_OFFERED else "is not a field of this API"
     raise invalid(f"{name[:_SHOWN]!r} {reason}", name[:_SHOWN])
+
+
+def _same(value: Any, nothing: Any) -> bool:
+    # JSON's true is 1 in Python.
+    return not isinstance(value, bool) and bool(value == nothing)
 
 
 def _complaint(errors: Sequence[Mapping[str, Any]], data: Any) -> ApiError:
@@ -86,11 +90,13 @@ def _path(steps: Sequence[Any], data: Any, *, missing: bool) -> list[str]:
     """The steps that lead through ``data``: pydantic also names the branches of a union, which no caller knows."""
     path = []
     for place, step in enumerate(steps):
-        if isinstance(data, dict) and step in data:
-            data = data[step]
-        elif isinstance(data, list) and isinstance(step, int) and step < len(data):
+        if step in data if isinstance(data, dict) else _within(step, data):
             data = data[step]
         elif not (missing and place == len(steps) - 1):
             continue
         path.append(str(step))
     return path
+
+
+def _within(step: Any, data: Any) -> bool:
+    return isinstance(data, list) and isinstance(step, int) and step < len(data)

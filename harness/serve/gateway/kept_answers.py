@@ -2,24 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from harness.serve.gateway.answer_codec import decoded, encoded
 from harness.serve.gateway.answers import Answered
 from harness.serve.gateway.parts import ResponseCache
-from harness.serve.gateway.response_cache import may_keep, text_of
 from harness.serve.gateway.target import Target
 from harness.serve.gateway.turn import Turn
 
 _log = logging.getLogger("signoff.gateway")
-# Looking for personal data takes milliseconds an answer: under a load of new questions most are not worth it.
-_MOST_WAITING = 32
-
-Clean = Callable[[str, str], bool]
-"""Whether request and answer, as texts, may be kept on disk."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,11 +24,10 @@ class Found:
 
 
 class KeptAnswers:
-    """Looks up and keeps answers; ``cache`` None does neither. Used within one event loop."""
+    """Looks up and keeps answers; ``cache`` None does neither."""
 
-    def __init__(self, cache: ResponseCache | None, clean: Clean) -> None:
-        self._cache, self._clean = cache, clean
-        self._tasks: set[asyncio.Task[None]] = set()
+    def __init__(self, cache: ResponseCache | None) -> None:
+        self._cache = cache
 
     def look_up(self, headers: Mapping[str, str], turn: Turn, target: Target, *, fresh: bool = False) -> Found:
         """What is kept for the request; notes in ``turn`` how it went. ``fresh``: whatever is kept does not do."""
@@ -49,27 +41,14 @@ class KeptAnswers:
         turn.cache = "miss" if answer is None else "hit"
         return Found(key, answer)
 
-    def keep(self, found: Found, turn: Turn, target: Target, answer: Answered) -> None:
-        """Keep a new answer, soon: it is looked at in a thread first. Never raises, never delays the answer."""
-        if self._cache is None or not found.key or found.answer is not None or not may_keep(turn):
+    def keep(self, found: Found, target: Target, answer: Answered) -> None:
+        """Keep a new answer that is whole. Never raises."""
+        if self._cache is None or not found.key or found.answer is not None:
             return
-        if len(self._tasks) >= _MOST_WAITING:
-            return
-        task = asyncio.create_task(self._keep(self._cache, found.key, target, answer))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-
-    async def close(self) -> None:
-        """Wait for what is still being kept."""
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-
-    async def _keep(self, cache: ResponseCache, key: str, target: Target, answer: Answered) -> None:
-        texts = "\n".join(choice.text for choice in answer.choices)
         try:
-            if await asyncio.to_thread(self._clean, text_of(target.canonical()), texts):
-                cache.put(key, encoded(answer))
-        except Exception as problem:  # the caller has the answer; that it was not kept is no failure of theirs
-            _log.warning("an answer was not kept: %s", type(problem).__name__)
+            self._cache.put(found.key, encoded(answer), target.canonical())
+        except TypeError:
+            _log.warning("an answer was not kept: it holds what JSON cannot say")
 
     def _read(self, cache: ResponseCache, key: str) -> Answered | None:
         content = cache.get(key)

@@ -20,7 +20,7 @@ class Lifecycle:
     loaders: Sequence[Callable[[], Awaitable[object]]] = ()
     closers: Sequence[Callable[[], Awaitable[object]]] = ()
     status: Callable[[], dict[str, Any]] = dict
-    broken: Callable[[Exception], None] = lambda problem: None
+    broken: Callable[[Exception], None] | None = None
     _left: int = field(default=0, init=False)
     _failed: bool = field(default=False, init=False)
 
@@ -43,7 +43,8 @@ class Lifecycle:
             except Exception as problem:  # told to whoever started the server, which is not this task
                 self._failed = True
                 _log.error("a model could not be loaded: %s", problem)
-                self.broken(problem)
+                if self.broken is not None:
+                    self.broken(problem)
                 return
             self._left -= 1
 

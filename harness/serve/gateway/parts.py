@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, Protocol
 
@@ -47,8 +47,8 @@ class ResponseCache(Protocol):
         """The kept answer, None if there is none (or it cannot be trusted)."""
         ...
 
-    def put(self, key: str, answer: bytes) -> None:
-        """Keep an answer."""
+    def put(self, key: str, answer: bytes, request: Mapping[str, object]) -> None:
+        """Keep the answer to ``request``, if neither says something about a person; returns at once."""
         ...
 
 
@@ -125,16 +125,11 @@ class _OneArm:
         return None
 
 
-def _anything(request: str, answer: str) -> bool:
-    return True
-
-
 @dataclass(frozen=True, slots=True)
 class Parts:
     """The parts of one gateway. The defaults ask for no key, set no limit, split nothing and keep nothing.
 
-    ``feedback`` takes what became of an answer; ``figures`` are what ``/metrics`` shows; ``clean`` says whether a
-    request and its answer may be kept in ``cache``, and is called in a thread.
+    ``feedback`` takes what became of an answer; ``figures`` are what ``/metrics`` shows.
     """
 
     access: Access = field(default_factory=_Open)
@@ -144,4 +139,3 @@ class Parts:
     observers: Sequence[Observer] = ()
     feedback: FeedbackBook | None = None
     figures: Figures | None = None
-    clean: Callable[[str, str], bool] = _anything

@@ -7,8 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from harness.serve.gateway.admission import Admission, Admitted
-from harness.serve.gateway.answers import Answered, Choice, Piece, Pieces, again, whole
-from harness.serve.gateway.api_errors import ApiError
+from harness.serve.gateway.answers import Answered, again, whole
 from harness.serve.gateway.catalogue import Catalogue
 from harness.serve.gateway.chat_request import ChatRequest
 from harness.serve.gateway.envelopes import ChatEnvelope, CompletionEnvelope, Envelope
@@ -36,10 +35,8 @@ class Pipeline:
     def __init__(self, catalogue: Catalogue, parts: Parts, limits: Limits) -> None:
         self._parts = parts
         self._admission = Admission(catalogue, parts, limits)
-        figures = parts.figures
-        dropped = figures.shadow_dropped if figures is not None else lambda app: None
-        self.shadows = Shadows(catalogue.apps, parts.observers, dropped)
-        self.kept = KeptAnswers(parts.cache, parts.clean)
+        self.shadows = Shadows(catalogue.apps, parts)
+        self.kept = KeptAnswers(parts.cache)
         self.in_flight = 0
 
     async def generate(self, request: Request, route: Route) -> ASGIApp:
@@ -51,7 +48,9 @@ class Pipeline:
             pieces = again(found.answer) if found.answer else admitted.target.ask(stream=admitted.body.stream)
             envelope = _envelope(running.turn, admitted)
             if admitted.body.stream:
-                return await self._stream(request, running, admitted, found, running.noted(pieces), envelope)
+                over = partial(self._finish, running, admitted, found)
+                usage, headers = admitted.body.include_usage, _headers(running.turn)
+                return EventStream(running.noted(pieces), envelope, usage=usage, headers=headers, over=over)
             answer = await while_connected(request.receive, whole(pieces))
         except BaseException as problem:
             self._over(running, problem)
@@ -75,27 +74,6 @@ class Pipeline:
     async def close(self) -> None:
         """End what runs in the background."""
         await self.shadows.close()
-        await self.kept.close()
-
-    async def _stream(
-        self,
-        request: Request,
-        running: Running,
-        admitted: Admitted,
-        found: Found,
-        pieces: Pieces,
-        envelope: Envelope,
-    ) -> ASGIApp:
-        # The first piece is awaited here, so that a request which cannot be served is an error with a status.
-        first = await while_connected(request.receive, _next(pieces))
-        return EventStream(
-            first,
-            pieces,
-            envelope,
-            usage=admitted.body.include_usage,
-            headers=_headers(running.turn),
-            over=partial(self._finish, running, admitted, found),
-        )
 
     def _begin(self, request: Request, route: Route) -> Running:
         self.in_flight += 1
@@ -119,15 +97,9 @@ class Pipeline:
         self._over(running, problem)
         if answer is None or problem is not None:
             return
-        self.kept.keep(found, running.turn, admitted.target, answer)
+        self.kept.keep(found, admitted.target, answer)
         if admitted.shadows and isinstance(admitted.target, AppTarget):
             self.shadows.start(admitted.shadows, admitted.target.request, running.turn)
-
-
-async def _next(pieces: Pieces) -> Piece | Choice | Answered:
-    async for piece in pieces:
-        return piece
-    raise ApiError(500, "the answer ended before it was complete")
 
 
 def _traced(body: Sampled) -> bool:

@@ -129,7 +129,7 @@ class ServedApp(Protocol):
         ...
 
     async def respond(self, request: AppRequest) -> AppResponse:
-        """Run all steps; RequestError for a request that cannot be served, StepFailure for a step that broke."""
+        """Run all steps; RequestError for a request that cannot be served, BrokenStepError for a step that broke."""
         ...
 
 
@@ -164,7 +164,7 @@ class ForeseeableApp(Protocol):
         ...
 
 
-class StepFailure(SignoffError):
+class BrokenStepError(SignoffError):
     """A step of an app broke. The message holds the step's name; ``reason`` is for the log and no caller's business."""
 
     def __init__(self, app: str, step: str, trouble: Trouble, reason: str) -> None:

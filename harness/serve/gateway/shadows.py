@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from harness.serve.gateway.answers import ask_app, whole
-from harness.serve.gateway.parts import Observer
+from harness.serve.gateway.parts import Parts
 from harness.serve.gateway.running import Running
 from harness.serve.gateway.served import AppRequest, ServedApp
 from harness.serve.gateway.turn import Turn
@@ -18,21 +18,16 @@ MOST_AT_ONCE = 16
 class Shadows:
     """Runs shadow calls in the background, at most ``most`` at once; what comes on top is left out and counted."""
 
-    def __init__(
-        self,
-        apps: Mapping[str, ServedApp],
-        observers: Sequence[Observer],
-        dropped: Callable[[str], None],
-        most: int = MOST_AT_ONCE,
-    ) -> None:
-        self._apps, self._observers, self._dropped, self._most = apps, observers, dropped, most
+    def __init__(self, apps: Mapping[str, ServedApp], parts: Parts, most: int = MOST_AT_ONCE) -> None:
+        self._apps, self._parts, self._most = apps, parts, most
         self._tasks: set[asyncio.Task[None]] = set()
 
     def start(self, names: Sequence[str], request: AppRequest, answered: Turn) -> None:
         """Ask the apps called ``names`` what was answered already. Returns at once and never raises."""
         for name in names:
             if len(self._tasks) >= self._most:
-                self._dropped(answered.app)
+                if self._parts.figures is not None:
+                    self._parts.figures.shadow_dropped(answered.app)
                 continue
             task = asyncio.create_task(self._run(name, request, _turn(name, answered)))
             self._tasks.add(task)
@@ -45,7 +40,8 @@ class Shadows:
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     async def _run(self, name: str, request: AppRequest, turn: Turn) -> None:
-        running, problem = Running(turn, self._observers), None
+        running = Running(turn, self._parts.observers)
+        problem: BaseException | None = None
         try:
             running.answered(await whole(ask_app(self._apps[name], request, stream=False)))
         except asyncio.CancelledError as stopped:

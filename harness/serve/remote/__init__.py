@@ -2,7 +2,7 @@
 
 from harness.serve.remote.address import Endpoint
 from harness.serve.remote.answers import read_answer
-from harness.serve.remote.contract import Contracts, contract_of
+from harness.serve.remote.contract import Contracts, contract_of, served_models
 from harness.serve.remote.endpoint import RemoteEngine, Remotes, endpoint_version
 from harness.serve.remote.record import Contract, Observation
 from harness.serve.remote.transport import TRANSIENT_STATUS, EndpointError, close_session, post, session
@@ -24,5 +24,6 @@ __all__ = [
     "post",
     "read_answer",
     "request_body",
+    "served_models",
     "session",
 ]

@@ -120,6 +120,14 @@ async def _of_adapter(asker: Asker, base: Endpoint) -> dict[Feature, Observation
     return {"chat": ignored(f"it changes nothing: {len(QUESTIONS)} answers equal those of {base.model_id}")}
 
 
+async def served_models(client: aiohttp.ClientSession, endpoint: Endpoint) -> list[str]:
+    """The ids of the models that the endpoint lists."""
+    reply = await exchange(client, endpoint, "GET", "/models")
+    if reply.status != 200:
+        raise refusal(endpoint, reply)
+    return [name for card in cards(reply.content) if isinstance(name := card.get("id"), str)]
+
+
 async def introduced(client: aiohttp.ClientSession, endpoint: Endpoint) -> dict[str, str]:
     """What the server says of itself and of the model: part of what a record is valid for."""
     reply = await exchange(client, endpoint, "GET", "/models")

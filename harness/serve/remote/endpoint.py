@@ -7,6 +7,7 @@ import time
 from collections.abc import AsyncGenerator
 from contextlib import AbstractAsyncContextManager, aclosing, nullcontext
 from dataclasses import replace
+from typing import Any
 
 import aiohttp
 
@@ -87,16 +88,11 @@ class RemoteEngine:
         async with opened(self._client or session(), endpoint, "POST", path_of(request), body) as answer:
             if answer.status != 200:
                 raise refusal(endpoint, await whole(answer, endpoint))
-            async with aclosing(pieces(answer, endpoint)) as content:
-                async for piece in content:
-                    for chunk in events.feed(piece):
-                        delta = reader.delta(chunk)
-                        if delta is not None:
-                            yield delta
-                    if events.done:
-                        break
-                else:
-                    events.end()
+            async with aclosing(_chunks(answer, endpoint, events)) as chunks:
+                async for chunk in chunks:
+                    delta = reader.delta(chunk)
+                    if delta is not None:
+                        yield delta
             if not events.done:
                 raise fault(endpoint, "the stream ended without [DONE]: the answer is not complete", transient=True)
             yield reader.generation(_since(started))
@@ -145,6 +141,17 @@ class Remotes:
 def endpoint_version(model: Model) -> str:
     """What a cache must know of a remote engine: the owner's word for it, and how it is asked."""
     return f"{model.version}/w{WIRE_REVISION}"
+
+
+async def _chunks(answer: aiohttp.ClientResponse, endpoint: Endpoint, events: EventReader) -> AsyncGenerator[Any, None]:
+    async with aclosing(pieces(answer, endpoint)) as content:
+        async for piece in content:
+            for chunk in events.feed(piece):
+                yield chunk
+            if events.done:
+                return
+    for chunk in events.end():
+        yield chunk
 
 
 def _since(started: float) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import orjson
@@ -29,43 +30,41 @@ class EventReader:
         self._data: list[bytes] = []
         self.done = False
 
-    def feed(self, piece: bytes) -> list[Any]:
-        """The JSON of every event that ``piece`` completes.
+    def feed(self, piece: bytes) -> Iterator[Any]:
+        """The JSON of every event that ``piece`` completes, one by one: what came before a fault is handed out.
 
         EndpointError for what is no event; the error that an error event tells of.
         """
-        found: list[Any] = []
         *ends, rest = piece.split(b"\n")
         for end in ends:
             line = b"".join((*self._line, end)).rstrip(b"\r")
             self._line, self._size = [], 0
-            found += self._take(line)
+            yield from self._take(line)
         self._line.append(rest)
         self._size += len(rest)
         if self._size > _LONGEST_LINE:
             raise fault(self._endpoint, f"a line of the stream is over {_LONGEST_LINE} bytes")
-        return found
 
-    def end(self) -> list[Any]:
+    def end(self) -> Iterator[Any]:
         """The last event, if the stream ended without the blank line that closes it."""
         return self.feed(b"\n\n")
 
-    def _take(self, line: bytes) -> list[Any]:
+    def _take(self, line: bytes) -> Iterator[Any]:
         if line.startswith(b"data:"):
             self._data.append(line[5:].removeprefix(b" "))
         if line or not self._data or self.done:
-            return []
+            return
         data, self._data = b"\n".join(self._data), []
         if data.strip() == _DONE.encode():
             self.done = True
-            return []
+            return
         try:
             chunk = orjson.loads(data)
         except orjson.JSONDecodeError as problem:
             raise fault(self._endpoint, f"an event is not JSON: {data[:200].decode(errors='replace')}") from problem
         if isinstance(chunk, dict) and chunk.get("error"):
             raise _failure(chunk, self._endpoint)
-        return [chunk]
+        yield chunk
 
 
 def _failure(chunk: dict[str, Any], endpoint: Endpoint) -> EndpointError | OverloadedError:

@@ -35,7 +35,7 @@ _UNSAVED_S = 0.25
 
 
 class StepError(SignoffError):
-    """A step failed. ``transient`` errors come from the transport and may be tried again; ``timed_out`` ones took long."""
+    """A step failed. ``transient`` errors come from the transport and may be tried again; ``timed_out``: too slow."""
 
     def __init__(self, message: str, *, transient: bool = False, timed_out: bool = False) -> None:
         super().__init__(message)

@@ -153,7 +153,7 @@ class Asker:
     async def stream(self, body: Mapping[str, Any]) -> StreamSeen:
         """The answer to a streamed chat, as far as it came."""
         self.requests += 1
-        reader, chunks = EventReader(self.endpoint), []
+        reader, chunks = EventReader(self.endpoint), list[Any]()
         asked = {**body, "stream": True, "stream_options": {"include_usage": True}}
         try:
             async with opened(self.client, self.endpoint, "POST", CHAT, asked) as answer:
@@ -161,8 +161,8 @@ class Asker:
                     said = error_text(await answer.content.read(10_000))[0]
                     return StreamSeen(answer.status, said=self.endpoint.scrub(f"HTTP {answer.status}: {said}"))
                 async for piece in pieces(answer, self.endpoint):
-                    chunks += reader.feed(piece)
-            chunks += reader.end()
+                    chunks.extend(reader.feed(piece))
+            chunks.extend(reader.end())
         except SignoffError as problem:
             return StreamSeen(200, chunks, reader.done, broke=str(problem))
         return StreamSeen(200, chunks, reader.done)
