@@ -90,7 +90,6 @@ def table(contract: Contract) -> str:
     lost = [f"  {name}: {MEANINGS[name]}" for name, found in contract.features.items() if found.status != "honoured"]
     about = ", ".join(f"{name} {value}" for name, value in contract.reported.items() if name != "model.id")
     head = f"{contract.model} at {contract.url}" + (f" ({about})" if about else "")
-    until = (
-        f"probed {contract.probed:%Y-%m-%d} with {contract.requests} requests, valid until {contract.expires:%Y-%m-%d}"
-    )
+    probed, until = f"{contract.probed:%Y-%m-%d}", f"{contract.expires:%Y-%m-%d}"
+    when = f"probed {probed} with {contract.requests} requests, valid until {until}"
     return "\n".join([head, when, "", *lines, *(["", "not honoured:", *lost] if lost else [])])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Callable
 from itertools import islice
 
@@ -29,6 +30,8 @@ class Vault:
         self._placeholders: dict[tuple[str, str], str] = {}
         self._last: dict[str, int] = {}
         self._taken: set[str] = set()
+        self.replaced: Counter[str] = Counter()
+        """How often a value of each kind was replaced."""
 
     def __len__(self) -> int:
         return len(self._originals)
@@ -42,6 +45,7 @@ class Vault:
 
     def placeholder(self, entity: str, original: str, plain: str | None = None) -> str:
         """The placeholder of ``original``. ``plain`` is its folded spelling, by which values are compared."""
+        self.replaced[entity] += 1
         key = (entity, _canonical(entity, original if plain is None else plain))
         known = self._placeholders.get(key)
         if known is not None:

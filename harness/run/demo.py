@@ -114,6 +114,10 @@ def request_key(model: Model, request: GenerationRequest) -> str:
         message = f"temperature is {request.decoding.temperature:g}; only greedy answers can be recorded, set it to 0"
         raise SignoffError(message)
     del decoding["seed"]
+    for name in ("logit_bias", "ignore_eos"):
+        # Recordings made before these fields existed still hold.
+        if not decoding[name]:
+            del decoding[name]
     return digest_of(
         {
             "model": model.digest,
@@ -346,7 +350,7 @@ async def _record(cache: Path, model_folder: Path | None, into: Path) -> int:
         else:
             engine = AsyncEngine(load_transformers(model_folder, model.dtype))
 
-        async def running(_: Model, adapter: str | None = None) -> AsyncEngine:
+        async def running(_: Model, __: str | None = None) -> AsyncEngine:
             return engine
 
         recorder = _Recorder(EngineCaller(running))

@@ -171,7 +171,7 @@ def _watch(telemetry: Telemetry, app: FastAPI, models: Mapping[str, HubModel], h
 
 def _engines(models: Mapping[str, HubModel]) -> dict[str, str]:
     """The digest of each model that runs in this process, by its name."""
-    return {name: each.model.digest for name, each in models.items() if each.pinned and each.name == each.model.name}
+    return {name: each.model.digest for name, each in models.items() if each.pinned and name == each.model.name}
 
 
 def _stats(hub: ModelHub, digest: str) -> EngineStats:

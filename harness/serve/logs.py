@@ -16,28 +16,31 @@ class CleanFormatter(logging.Formatter):
     """Passes every record through ``scrub``. Without it, texts that are no part of the program are left out."""
 
     def __init__(self, scrub: Callable[[str], str] | None) -> None:
-        super().__init__("%(asctime)s %(levelname)s %(name)s: %(message)s")
+        super().__init__()
         self._scrub = scrub
 
     def format(self, record: logging.LogRecord) -> str:
         """The record as one text."""
-        if self._scrub is None:
-            return self._without_texts(record)
-        try:
-            return self._scrub(super().format(record))
-        except Exception as problem:  # a log that fails would hide what it should tell
-            return f"{self._without_texts(record)} (the text was left out: {type(problem).__name__})"
+        head = f"{self.formatTime(record)} {record.levelname} {record.name}: "
+        problem = record.exc_info[1] if record.exc_info else None
+        places = "" if problem is None else f"\n{_places(problem, self._clean)}"
+        return head + self._message(record) + places
 
-    def _without_texts(self, record: logging.LogRecord) -> str:
+    def _message(self, record: logging.LogRecord) -> str:
+        if self._scrub is not None:
+            return self._clean(record.getMessage())
         args = record.args if isinstance(record.args, tuple) else ()
         plain = [arg if isinstance(arg, int | float | Path) else _LEFT_OUT for arg in args]
         try:
-            message = str(record.msg) % tuple(plain) if plain else str(record.msg)
+            return str(record.msg) % tuple(plain) if plain else str(record.msg)
         except (TypeError, ValueError):
-            message = str(record.msg)
-        problem = record.exc_info[1] if record.exc_info else None
-        said = f"{self.formatTime(record)} {record.levelname} {record.name}: {message}"
-        return said if problem is None else f"{said}\n{_places(problem)}"
+            return str(record.msg)
+
+    def _clean(self, text: str) -> str:
+        try:
+            return _LEFT_OUT if self._scrub is None else self._scrub(text)
+        except Exception as problem:  # a log that fails would hide what it should tell
+            return f"{_LEFT_OUT} ({type(problem).__name__})"
 
 
 def log_to_stderr(scrub: Callable[[str], str] | None) -> None:
@@ -54,12 +57,13 @@ def log_to_stderr(scrub: Callable[[str], str] | None) -> None:
         logger.propagate = True
 
 
-def _places(problem: BaseException) -> str:
-    """Where an error and those behind it were raised, without what they say."""
+def _places(problem: BaseException, clean: Callable[[str], str]) -> str:
+    """Where an error and those behind it were raised; what they say is cleaned, lines of code are not."""
     lines, seen = [], set[int]()
     error: BaseException | None = problem
     while error is not None and id(error) not in seen:
         seen.add(id(error))
-        lines.append("".join(traceback.format_tb(error.__traceback__)) + type(error).__name__)
+        frames = "".join(traceback.format_tb(error.__traceback__))
+        lines.append(f"{frames}{type(error).__name__}: {clean(str(error))}")
         error = error.__cause__ or error.__context__
     return "\n".join(lines)

@@ -43,6 +43,7 @@ class Decoding:
 
     ``seed`` fixes the draw of this request alone: it does not depend on what else is in the batch.
     ``stop`` are strings that end the text and are not part of it. ``logit_bias`` adds to the logits of token ids.
+    ``ignore_eos`` goes on after the end of the turn until ``max_tokens``: for measuring speed.
     """
 
     max_tokens: int = 256
@@ -52,6 +53,7 @@ class Decoding:
     seed: int = 0
     stop: tuple[str, ...] = ()
     logit_bias: tuple[tuple[int, float], ...] = ()
+    ignore_eos: bool = False
 
     def __post_init__(self) -> None:
         """Refuse values outside their range, naming the field."""
@@ -151,11 +153,14 @@ class TokenLogprob:
 class Delta:
     """A piece of an answer while it is written: new text, and the tokens behind it if they were asked for.
 
-    The text may be empty while a character or a possible stop string is unfinished.
+    The text may be empty while a character or a possible stop string is unfinished. ``prompt_tokens`` were read and
+    ``completion_tokens`` drawn so far; both are 0 where the engine counts at the end only.
     """
 
     text: str
     logprobs: tuple[TokenLogprob, ...] = ()
+    prompt_tokens: int = field(default=0, compare=False)
+    completion_tokens: int = field(default=0, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

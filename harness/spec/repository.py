@@ -180,7 +180,7 @@ def _link(step: LlmStep, state: _Loading, prompts: dict[str, Prompt], models: di
             f"step {step.id!r}: no model {step.model!r}; there are: {', '.join(sorted(state.models)) or 'none'}"
         )
     elif model.engine == "static":
-        wrong.append(f"step {step.id!r}: model {model.name!r} gives vectors (engine 'static'); a step needs one that writes")
+        wrong.append(f"step {step.id!r}: model {model.name!r} gives vectors (engine 'static'), no text")
     else:
         models[model.name] = model
     return wrong

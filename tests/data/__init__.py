@@ -55,7 +55,7 @@ def _forms(identifier: str, plain: str) -> Iterator[str]:
 
 
 def bytes_of(identifier: str) -> Iterator[bytes]:
-    """How an identifier may stand in a file: as written, in lower case, escaped for JSON, as digits if they are many."""
+    """How an identifier may stand in a file: as written, in lower case, escaped, as digits if they are many."""
     for form in {identifier, identifier.casefold(), fold(identifier).text, fold(identifier).text.casefold()}:
         yield form.encode()
         yield orjson.dumps(form)[1:-1]

@@ -30,13 +30,15 @@ def test_spans_are_those_of_the_original(anonymiser: Anonymiser) -> None:
 @pytest.mark.parametrize(
     "smuggled",
     [
-        "４１１１ １１１１ １１１１ １１１１", "4111\u200b1111\u200b1111\u200b1111", "4111\u20111111\u20111111\u20111111",
-        "④①①① ①①①① ①①①① ①①①①", "٤١١١ ١١١١ ١١١١ ١١١١", "4 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1", "4111.1111.1111.1111",
-        "d\u0430na@ex\u0430mple.com", "dana＠example．com", "dana (at) example (dot) com", "dana[at]example[dot]com",
-        "dana @ example . com", "dana&#64;example.com", "dana%40example.com", "d a n a @ example.com",
-        "+44\u00a07700\u2009900\u202f123", "O\u200bR\u200bD-47831", "ＯＲＤ－４７８３１", "DE89·3704·0044·0532·0130·00",
-        "de89 3704 0044 0532 0130 00", "four one five five five five oh one two", "192。0。2。77",
-        "DE89 3704 0044 0532 0130 00 GB29 NWBK 6016 1331 9268 19", "4111 1111 1111 1111 5555 5555 5555 4444",
+        "４１１１ １１１１ １１１１ １１１１", "4111\u200b1111\u200b1111\u200b1111",
+        "4111\u20111111\u20111111\u20111111", "④①①① ①①①① ①①①① ①①①①", "٤١١١ ١١١١ ١١١١ ١١١١",
+        "4 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1", "4111.1111.1111.1111", "d\u0430na@ex\u0430mple.com",
+        "dana＠example．com", "dana (at) example (dot) com", "dana[at]example[dot]com", "dana @ example . com",
+        "dana&#64;example.com", "dana%40example.com", "d a n a @ example.com",
+        "+44\u00a07700\u2009900\u202f123", "O\u200bR\u200bD-47831", "ＯＲＤ－４７８３１",
+        "DE89·3704·0044·0532·0130·00", "de89 3704 0044 0532 0130 00", "four one five five five five oh one two",
+        "192。0。2。77", "DE89 3704 0044 0532 0130 00 GB29 NWBK 6016 1331 9268 19",
+        "4111 1111 1111 1111 5555 5555 5555 4444",
     ],
 )  # fmt: skip
 def test_spelling_smuggles_nothing_through(anonymiser: Anonymiser, smuggled: str) -> None:
@@ -95,7 +97,9 @@ def test_only_wanted_kinds() -> None:
 def test_threshold_leaves_weak_findings() -> None:
     """A higher threshold keeps the long number of unknown meaning, not the card with its checksum."""
     strict = Anonymiser(Privacy(threshold=0.9))
-    assert strict.anonymise("parcel 00340434161094 card 4111 1111 1111 1111").text == "parcel 00340434161094 card <CARD_1>"
+    assert (
+        strict.anonymise("parcel 00340434161094 card 4111 1111 1111 1111").text == "parcel 00340434161094 card <CARD_1>"
+    )
 
 
 def test_overlaps_are_settled() -> None:
@@ -179,7 +183,9 @@ def test_figures_only() -> None:
 
 def test_importing_the_room_is_light() -> None:
     """The room and its recognisers import neither presidio nor spaCy: the base installation has none."""
-    code = "import harness.data.anonymiser, sys; print({'presidio_analyzer', 'spacy', 'phonenumbers'} & set(sys.modules))"
+    code = (
+        "import harness.data.anonymiser, sys; print({'presidio_analyzer', 'spacy', 'phonenumbers'} & set(sys.modules))"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import orjson
 from hypothesis import given
 from hypothesis import strategies as st
@@ -58,7 +60,7 @@ def test_streamed_restoring_is_restoring(noise: str, cuts: list[int]) -> None:
     answer = noise[: len(noise) // 2] + "<EMAIL_1>" + noise[len(noise) // 2 :] + "<PERSON_1>"
     borders = [0, *sorted(min(cut, len(answer)) for cut in cuts), len(answer)]
     restorer = StreamRestorer(vault := _vault())
-    pieces = [restorer.push(answer[a:b]) for a, b in zip(borders, borders[1:], strict=False)]
+    pieces = [restorer.push(answer[a:b]) for a, b in pairwise(borders)]
     assert "".join([*pieces, restorer.close()]) == vault.restore(answer)
 
 

@@ -16,7 +16,7 @@ _PAGE = Path(__file__).parents[2] / "docs" / "privacy.md"
 
 
 def test_the_messages_are_what_they_claim() -> None:
-    """At least 200 different messages, 450 identifiers, each standing in its text; one in three messages has several."""
+    """At least 200 different messages and 450 identifiers that stand in them; one message in three has several."""
     assert len({message.text for message in MESSAGES}) >= 200
     assert sum(len(message.planted) for message in MESSAGES) >= 450
     assert sum(len(message.planted) > 1 for message in MESSAGES) > len(MESSAGES) / 3

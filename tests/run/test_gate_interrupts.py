@@ -39,6 +39,8 @@ checks:
   - {id: right, check: label_match, expect: label}
 """
 
+USAGE = {"prompt_tokens": 9, "completion_tokens": 1, "total_tokens": 10}
+
 
 def hangs_up_after(number: int, answer: Callable[[Any], Reply]) -> Callable[[Any], Reply]:
     """``answer`` for the first requests; every later one finds nobody."""
@@ -109,7 +111,7 @@ class FakeServer:
 def chat(body: Any) -> Reply:
     """A chat completion with the right label."""
     label = "refund" if "money" in body["messages"][-1]["content"] else "other"
-    return reply({"choices": [{"message": {"content": label}, "finish_reason": "stop"}], "usage": {}})
+    return reply({"choices": [{"message": {"content": label}, "finish_reason": "stop"}], "usage": USAGE})
 
 
 def test_gateway_that_dies_midway(

@@ -160,6 +160,15 @@ def test_a_request_id_used_twice_means_the_later_answer(book: FeedbackBook, log:
     assert [(row["answer_received"], row["revision"]) for row in log.rows] == [(7.0, 1), (9.0, 1)]
 
 
+def test_a_request_id_used_again_is_the_newest_answer(book: FeedbackBook) -> None:
+    """The later answer under an id is forgotten after those that came before it, not in its first one's place."""
+    names = [answered(book, request_id) for request_id in ("a", "b", "c", "a", "d", "e")]
+    matched = [
+        book.take(parse_feedback(orjson.dumps({"response_id": name, "thumb": "up"})), ANNA) for name in names[1:]
+    ]
+    assert [receipt.matched for receipt in matched] == [False, False, True, True, True]
+
+
 def test_after_a_restart_answers_are_still_ours(book: FeedbackBook, log: Log) -> None:
     """With the same secret an answer from before is accepted unmatched; another key or another secret is a 404."""
     body = {"response_id": answered(book, "req-1"), "thumb": "up"}

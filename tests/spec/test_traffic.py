@@ -152,9 +152,7 @@ def test_a_revision_cannot_be_an_option(tmp_path: Path, ref: str) -> None:
     assert traffic is None and problems
 
 
-@pytest.mark.parametrize(
-    "text", ["", "[]", "experiment: tone", "variants: 3", "a: [", "variants: [1, [2]]"]
-)
+@pytest.mark.parametrize("text", ["", "[]", "experiment: tone", "variants: 3", "a: [", "variants: [1, [2]]"])
 def test_a_file_of_another_shape_is_a_problem(tmp_path: Path, text: str) -> None:
     """Anything that is not the mapping that it should be is named, and never an exception."""
     traffic, problems = read(tmp_path, text)

@@ -79,10 +79,13 @@ class JsonGrammars:
 
         grammar = LLMatcher.grammar_from_json_schema(schema, overrides=_OPTIONS)
         matcher = LLMatcher(self._tokenizer, grammar, log_level=0)
-        if matcher.is_error():
-            reason = matcher.get_error().strip().splitlines()[0]
-            raise RequestError(f"the JSON schema cannot be enforced: {reason}", "response_format")
-        return matcher
+        if not matcher.is_error():
+            # Some schemas compile and fail at their first token; others, like {"$ref": "#"}, allow no token at all.
+            first = JsonMatcher(matcher.deep_copy(), self._tokenizer.vocab_size)
+            if first.allows_something():
+                return matcher
+            raise RequestError("the JSON schema allows no value", "response_format")
+        raise _refused(matcher)
 
 
 class JsonMatcher:
@@ -94,6 +97,15 @@ class JsonMatcher:
         self._matcher = matcher
         self._bits: np.ndarray[Any, Any] = allocate_token_bitmask(1, vocabulary)
 
+    def allows_something(self) -> bool:
+        """Whether any token may come next; RequestError when the compiler gives up on the schema."""
+        from llguidance.numpy import fill_next_token_bitmask
+
+        fill_next_token_bitmask(self._matcher, self._bits)
+        if self._matcher.is_error() and not self._matcher.is_stopped():
+            raise _refused(self._matcher)
+        return bool(self._bits.any()) and not self._matcher.is_stopped()
+
     def restrict(self, logits: torch.Tensor) -> torch.Tensor:
         """``logits`` ``[vocabulary]`` with every token that would leave the grammar at minus infinity."""
         import numpy as np
@@ -101,12 +113,22 @@ class JsonMatcher:
         from llguidance.numpy import fill_next_token_bitmask
 
         fill_next_token_bitmask(self._matcher, self._bits)
+        if self._matcher.is_error():
+            raise _refused(self._matcher)
         allowed = np.unpackbits(self._bits[0].view(np.uint8), bitorder="little", count=logits.shape[0])
         return logits.masked_fill(torch.from_numpy(allowed == 0).to(logits.device), -torch.inf)
 
     def accept(self, token: int) -> bool:
         """Take the drawn token; True when the text is complete and nothing may follow."""
         if not self._matcher.consume_token(token):
+            if self._matcher.is_error():
+                raise _refused(self._matcher)
             raise SignoffError(f"token {token} left the JSON grammar: {self._matcher.get_error()}")
         complete: bool = self._matcher.is_stopped()
         return complete
+
+
+def _refused(matcher: LLMatcher) -> RequestError:
+    # The schema is the caller's; that it needs more steps than are allowed shows while text is written, too.
+    reason = (matcher.get_error() or "no reason given").strip().splitlines()[0]
+    return RequestError(f"the JSON schema cannot be enforced: {reason}", "response_format")

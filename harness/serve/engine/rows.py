@@ -89,6 +89,7 @@ class TextAnswer:
         self._sampler, self._stream = sampler, stream
         self._ends, self._limit = frozenset(ends), limit
         self._drawn = 0
+        self.read = 0
         self._reason: FinishReason = "stop"
         self._told: list[TokenLogprob] = []
         self.matcher: JsonMatcher | None = None
@@ -100,19 +101,22 @@ class TextAnswer:
         token = self._sampler.draw(last if self.matcher is None else self.matcher.restrict(last))
         self._drawn += 1
         if token in self._ends:
-            return _delta(self._stream.close()), None
+            return self._delta(self._stream.close()), None
         told = () if self.teller is None else (self.teller.tell(last, token),)
         self._told.extend(told)
         complete = self.matcher is not None and self.matcher.accept(token)
         piece = self._stream.push(token)
         if self._stream.stopped:
-            return _delta(piece, told), None
+            return self._delta(piece, told), None
         if complete:
-            return _delta(piece + self._stream.close(), told), None
+            return self._delta(piece + self._stream.close(), told), None
         if self._drawn >= self._limit:
             self._reason = "length"
-            return _delta(piece + self._stream.close(), told), None
-        return _delta(piece, told), token
+            return self._delta(piece + self._stream.close(), told), None
+        return self._delta(piece, told), token
+
+    def _delta(self, text: str, told: tuple[TokenLogprob, ...] = ()) -> Delta | None:
+        return Delta(text, told, self.read, self._drawn) if text or told else None
 
     def result(self, row: Row) -> Generation:
         """The text as a generation."""
@@ -126,10 +130,6 @@ class TextAnswer:
             cached_prompt_tokens=row.cached,
             logprobs=tuple(self._told) if self.teller is not None else None,
         )
-
-
-def _delta(text: str, told: tuple[TokenLogprob, ...] = ()) -> Delta | None:
-    return Delta(text, told) if text or told else None
 
 
 class ChoiceAnswer:

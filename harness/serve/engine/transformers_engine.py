@@ -129,7 +129,10 @@ class TransformersEngine:
                 f"logit_bias names token {unknown[0]}; the vocabulary has {self._vocabulary}", "logit_bias"
             )
         prompt = self._prompt(request)
-        row = Row(request, prompt, block_keys(request.adapter, prompt), self._answer(request))
+        answer = self._answer(request)
+        if isinstance(answer, TextAnswer):
+            answer.read = len(prompt)
+        row = Row(request, prompt, block_keys(request.adapter, prompt), answer)
         row.tokens = list(prompt)
         room = min(self._context, self._kv.budget)
         if row.room > room:
@@ -258,7 +261,8 @@ class TransformersEngine:
         if isinstance(output, JsonOutput) and decoding.stop:
             raise RequestError(f"stop is {list(decoding.stop)!r}, but the schema alone ends JSON output", "stop")
         stream = TextStream(self._chat.decode, decoding.stop)
-        answer = TextAnswer(Sampler(decoding), stream, self._ends, decoding.max_tokens)
+        ends = () if decoding.ignore_eos else self._ends
+        answer = TextAnswer(Sampler(decoding), stream, ends, decoding.max_tokens)
         if isinstance(output, JsonOutput):
             answer.matcher = self._grammars().matcher(output.schema)
         if request.logprobs is not None:

@@ -18,11 +18,12 @@ _T = TypeVar("_T")
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """New text of one choice, and the tokens behind it if they were asked for."""
+    """New text of one choice, and the tokens behind it if they were asked for; ``tokens`` so far, if counted by now."""
 
     index: int
     text: str
     logprobs: tuple[TokenLogprob, ...] = ()
+    tokens: Tokens | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +60,8 @@ async def ask_model(model: ServedModel, requests: Sequence[GenerationRequest], p
     async with aclosing(_merged(parts)) as merged:
         async for index, part in merged:
             if isinstance(part, Delta):
-                yield Piece(index, part.text, part.logprobs)
+                so_far = Tokens(part.prompt_tokens, part.completion_tokens) if part.completion_tokens else None
+                yield Piece(index, part.text, part.logprobs, so_far)
             else:
                 found[index] = part
                 yield Choice(index, part.text, part.finish_reason, part.scores, part.logprobs)

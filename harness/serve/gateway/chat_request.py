@@ -94,6 +94,8 @@ class ChatRequest(Sampled):
         self.refuse(f"for apps; {self.model!r} is a model", inputs=self.inputs is not None, signoff=self.signoff)
         output, messages = output_of(self.response_format), tuple(turn.message() for turn in self.messages)
         wanted = self._logprobs()
+        if self.ignore_eos and output.kind != "text":
+            raise invalid("ignore_eos is for free text: what has a form ends where the form ends", "ignore_eos")
         if wanted is not None and output.kind == "choice":
             raise invalid("a choice has scores of its own: logprobs is for text and JSON", "logprobs")
         return [
@@ -107,7 +109,9 @@ class ChatRequest(Sampled):
             raise invalid("an app has its own instructions: a system message cannot be sent to it", "messages")
         if self.response_format is not None:
             raise invalid("an app has its own output format: response_format is for models", "response_format")
-        self.refuse("for models, not for apps", logprobs=self.logprobs, logit_bias=self.logit_bias)
+        self.refuse(
+            "for models, not for apps", logprobs=self.logprobs, logit_bias=self.logit_bias, ignore_eos=self.ignore_eos
+        )
         self._logprobs()
         # Values out of range are found here, not in the middle of the app.
         self.decoding(seed or 0)

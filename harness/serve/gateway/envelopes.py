@@ -18,17 +18,29 @@ DONE = b"data: [DONE]\n\n"
 
 
 class Envelope(ABC):
-    """What all parts of one answer share. ``logprobs``: whether they were asked for; ``trace``: show an app's steps."""
+    """What all parts of one answer share. ``logprobs``: whether they were asked for; ``trace``: show an app's steps.
+
+    ``usage``: count tokens at the end of a stream; ``continuous``: in every chunk, as far as they are counted by then.
+    """
 
     kind: ClassVar[str]
     chunk_kind: ClassVar[str]
 
     def __init__(
-        self, answer_id: str, model: str, *, logprobs: bool = False, trace: bool = False, usage: bool = False
+        self,
+        answer_id: str,
+        model: str,
+        *,
+        logprobs: bool = False,
+        trace: bool = False,
+        usage: bool = False,
+        continuous: bool = False,
     ) -> None:
-        self._logprobs, self._trace, self._usage = logprobs, trace, usage
+        self._logprobs, self._trace, self._continuous = logprobs, trace, continuous
+        self.counts_tokens = usage
         self._head = {"id": answer_id, "object": self.chunk_kind, "created": int(time.time()), "model": model}
         self._told: defaultdict[int, int] = defaultdict(int)
+        self._so_far: dict[int, Tokens] = {}
 
     def whole(self, answer: Answered) -> bytes:
         """The body of an answer that was not streamed."""
@@ -53,6 +65,8 @@ class Envelope(ABC):
     def piece(self, piece: Piece) -> bytes:
         """New text."""
         self._told[piece.index] += len(piece.logprobs)
+        if piece.tokens is not None:
+            self._so_far[piece.index] = piece.tokens
         return self._event(self._part(piece.index, piece.text, piece.logprobs))
 
     def closing(self, choice: Choice, answer: Answered | None) -> bytes:
@@ -79,9 +93,14 @@ class Envelope(ABC):
     def _end(self, index: int) -> dict[str, Any]: ...
 
     def _event(self, choice: Mapping[str, Any], more: Mapping[str, Any] | None = None) -> bytes:
+        return sse({**self._head, "choices": [choice], **self._counts(), **(more or {})})
+
+    def _counts(self) -> dict[str, Any]:
+        if self._continuous and self._so_far:
+            read = max(tokens.prompt for tokens in self._so_far.values())
+            return {"usage": usage_of(Tokens(read, sum(tokens.completion for tokens in self._so_far.values())))}
         # With include_usage every chunk has the field, and only the last one a value.
-        counts = {"usage": None} if self._usage else {}
-        return sse({**self._head, "choices": [choice], **counts, **(more or {})})
+        return {"usage": None} if self.counts_tokens else {}
 
     def _signoff(self, answer: Answered) -> dict[str, Any]:
         times = {"latency_ms": answer.latency_ms, "queue_ms": answer.queue_ms}

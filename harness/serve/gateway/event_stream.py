@@ -26,12 +26,10 @@ class EventStream:
     the first event.)
     """
 
-    def __init__(
-        self, pieces: Pieces, envelope: Envelope, *, usage: bool, headers: Mapping[str, str], over: Over
-    ) -> None:
+    def __init__(self, pieces: Pieces, envelope: Envelope, headers: Mapping[str, str], over: Over) -> None:
         told = {**headers, "content-type": "text/event-stream; charset=utf-8", "cache-control": "no-cache"}
         self._headers = [(name.encode(), value.encode("latin-1")) for name, value in told.items()]
-        self._pieces, self._envelope, self._usage, self._over = pieces, envelope, usage, over
+        self._pieces, self._envelope, self._over = pieces, envelope, over
         self._answer: Answered | None = None
         self._problem: BaseException | None = None
 
@@ -93,7 +91,7 @@ class EventStream:
             yield sse(as_api_error(self._problem).body())
 
     def _end(self, answer: Answered) -> bytes:
-        return (self._envelope.usage(answer.tokens) if self._usage else b"") + DONE
+        return (self._envelope.usage(answer.tokens) if self._envelope.counts_tokens else b"") + DONE
 
 
 def _complete(problem: Exception) -> Exception:

@@ -49,8 +49,7 @@ class Pipeline:
             envelope = _envelope(running.turn, admitted)
             if admitted.body.stream:
                 over = partial(self._finish, running, admitted, found)
-                usage, headers = admitted.body.include_usage, _headers(running.turn)
-                return EventStream(running.noted(pieces), envelope, usage=usage, headers=headers, over=over)
+                return EventStream(running.noted(pieces), envelope, _headers(running.turn), over)
             answer = await while_connected(request.receive, whole(pieces))
         except BaseException as problem:
             self._over(running, problem)
@@ -115,6 +114,7 @@ def _envelope(turn: Turn, admitted: Admitted) -> Envelope:
         logprobs=body.wants_logprobs,
         trace=_traced(body),
         usage=body.include_usage,
+        continuous=body.continuous_usage,
     )
 
 

@@ -7,7 +7,9 @@ import re
 import uuid
 from typing import TYPE_CHECKING, Any
 
-from harness.serve.gateway.api_errors import as_api_error
+from harness.errors import SignoffError
+from harness.serve.gateway.api_errors import ApiError, as_api_error
+from harness.serve.gateway.served import BrokenStepError
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Receive, Scope, Send
@@ -17,9 +19,15 @@ _REQUEST_ID = re.compile(r"[A-Za-z0-9_.:-]{1,128}")
 
 
 def report(problem: BaseException, request_id: str) -> None:
-    """Log what is the server's fault."""
-    if as_api_error(problem).status >= 500:
-        _log.error("request %s failed: %s", request_id, problem, exc_info=problem)
+    """Log what is the server's fault: what callers are not told, and of the unforeseen where it happened."""
+    if isinstance(problem, ApiError) or as_api_error(problem).status < 500:
+        return
+    if isinstance(problem, BrokenStepError):
+        _log.error("request %s failed: %s: %s", request_id, problem, problem.reason)
+    elif isinstance(problem, SignoffError):
+        _log.error("request %s failed: %s", request_id, problem)
+    else:
+        _log.error("request %s failed: %s", request_id, type(problem).__name__, exc_info=problem)
 
 
 class RequestIds:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 from abc import abstractmethod
 from collections.abc import Sequence
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from pydantic import Field, StringConstraints
 
@@ -47,12 +47,17 @@ class Sampled(Closed):
     n: Annotated[int, Field(ge=1)] = 1
     user: User | None = None
     logit_bias: dict[TokenId, float] | None = None
-    ignore_eos: Literal[False] = False
+    ignore_eos: bool = False
 
     @property
     def include_usage(self) -> bool:
         """Whether a stream ends with a chunk that counts tokens."""
         return self.stream_options is not None and self.stream_options.include_usage
+
+    @property
+    def continuous_usage(self) -> bool:
+        """Whether every chunk of a stream counts tokens, as far as they are counted."""
+        return self.stream_options is not None and self.stream_options.continuous_usage_stats
 
     @property
     def answer_tokens(self) -> int | None:
@@ -113,7 +118,7 @@ class Sampled(Closed):
 
     def decoding(self, seed: int) -> Decoding:
         """How tokens are drawn; RequestError for values outside their range."""
-        sent = {**self.overridable(), "seed": seed}
+        sent = {**self.overridable(), "seed": seed, "ignore_eos": self.ignore_eos or None}
         bias = self.logit_bias or {}
         sent["logit_bias"] = tuple(sorted((int(token), value) for token, value in bias.items())) or None
         return Decoding(**{name: value for name, value in sent.items() if value is not None})

@@ -8,6 +8,7 @@ from typing import Protocol
 
 from harness.serve.gateway import answer_codec
 from harness.serve.gateway.answers import Pieces, ask_app, ask_model
+from harness.serve.gateway.api_errors import invalid
 from harness.serve.gateway.content_limits import estimated_tokens
 from harness.serve.gateway.sampled import Sampled
 from harness.serve.gateway.served import AppRequest, Forecast, ForeseeableApp, ServedApp, ServedModel
@@ -60,6 +61,8 @@ class ModelTarget:
     def of(cls, model: ServedModel, body: Sampled) -> ModelTarget:
         """Read ``body`` as a model call; ApiError or RequestError that names the field at fault."""
         requests = body.for_model(body.seeded(), model.adapter)
+        if body.ignore_eos and not model.pinned:
+            raise invalid("ignore_eos is for models that run here; this one is behind an endpoint", "ignore_eos")
         return cls(model, requests, body.prompts, estimated_tokens(body), body.seed is not None)
 
     @property

@@ -95,9 +95,6 @@ def _bounds(traffic: Traffic) -> list[_Draw]:
     for arm in traffic.variants:
         bounds.append(_Draw(arm.name, int(arm.percent / left * _WHOLE) if left > 0 else 0))
         left -= arm.percent
-    # The last arm that has a share takes what is left without a draw of its own.
-    while len(bounds) > 1 and bounds[-1].below == 0:
-        bounds.pop()
     return bounds
 
 

@@ -94,7 +94,7 @@ async def observe(asker: Asker) -> dict[Feature, Observation]:
         except EndpointError as problem:
             if "chat" not in found:
                 raise
-            found |= dict.fromkeys(features, unknown(str(problem)))
+            found |= dict.fromkeys(features, unknown(asker.what(problem)))
         except (AttributeError, KeyError, IndexError, TypeError, ValueError) as problem:
             # A body of no known shape: nothing of it can be believed.
             found |= dict.fromkeys(features, ignored(f"an answer of another shape: {type(problem).__name__} {problem}"))

@@ -72,5 +72,7 @@ def _failure(chunk: dict[str, Any], endpoint: Endpoint) -> EndpointError | Overl
     error = chunk["error"]
     code = error.get("code") if isinstance(error, dict) else None
     status = code if isinstance(code, int) else None
-    found = fault(endpoint, f"the stream broke off with an error: {said}", status=status)
-    return OverloadedError(str(found), 1.0) if code in _OVERLOADED else found
+    message = f"the stream broke off with an error: {said}"
+    if code in _OVERLOADED:
+        return OverloadedError(f"{endpoint.label}: {endpoint.scrub(message)}", 1.0)
+    return fault(endpoint, message, status=status)

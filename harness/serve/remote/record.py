@@ -91,7 +91,7 @@ class Contract:
         seen = f": {found.evidence}" if found is not None and found.evidence else ""
         way_out = f"; or let model.yaml say 'tolerates: [{feature}]'" if feature in get_args(Tolerable) else ""
         status = "was not observed to honour" if self.status(feature) == "unknown" else "does not honour"
-        message = f"{field!r} cannot be served: model {self.model!r} at {self.url} {status} {feature!r}{seen}{way_out}"
+        message = f"{field!r} cannot be served: model {self.model!r} {status} {feature!r}{seen}{way_out}"
         raise RequestError(message, field)
 
     def as_dict(self) -> dict[str, Any]:

@@ -162,10 +162,13 @@ def refusal(endpoint: Endpoint, reply: Reply) -> EndpointError | OverloadedError
         hint = f"the key in {endpoint.api_key_env} was refused" if endpoint.api_key_env else "it asks for a key"
         return fault(endpoint, f"HTTP {status}: {hint}", status=status)
     said, param = error_text(reply.content)
-    found = fault(endpoint, f"HTTP {status}: {said}", transient=status in TRANSIENT_STATUS, status=status)
+    # These two reach whoever sent the request, who need not know where the endpoint is.
+    told = f"{endpoint.label}: {endpoint.scrub(f'HTTP {status}: {said}')}"
     if status in _OVERLOADED:
-        return OverloadedError(str(found), retry_after_s(reply.headers))
-    return RequestError(str(found), param) if status in _MISTAKES else found
+        return OverloadedError(told, retry_after_s(reply.headers))
+    if status in _MISTAKES:
+        return RequestError(told, param)
+    return fault(endpoint, f"HTTP {status}: {said}", transient=status in TRANSIENT_STATUS, status=status)
 
 
 def error_text(content: bytes) -> tuple[str, str | None]:

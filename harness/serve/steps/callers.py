@@ -194,6 +194,8 @@ class CachingCaller:
 
     def _key(self, model: Model, request: GenerationRequest, repeat: int) -> str:
         decoding = plain_fields(request.decoding)
+        # No step asks for it, and answers that were kept before it existed stay what they are.
+        decoding.pop("ignore_eos")
         if model.pinned and request.decoding.temperature == 0:
             decoding["seed"], repeat = 0, 0
         return generation_key(

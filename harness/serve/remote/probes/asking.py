@@ -150,6 +150,10 @@ class Asker:
             await asyncio.sleep(min(retry_after_s(reply.headers), _PATIENCE_S))
         raise AssertionError  # the loop returns
 
+    def what(self, problem: SignoffError) -> str:
+        """What went wrong, without where: evidence may be shown to callers, who need not know the address."""
+        return str(problem).removeprefix(f"{self.endpoint.where}: ")
+
     async def stream(self, body: Mapping[str, Any]) -> StreamSeen:
         """The answer to a streamed chat, as far as it came."""
         self.requests += 1
@@ -164,7 +168,7 @@ class Asker:
                     chunks.extend(reader.feed(piece))
             chunks.extend(reader.end())
         except SignoffError as problem:
-            return StreamSeen(200, chunks, reader.done, broke=str(problem))
+            return StreamSeen(200, chunks, reader.done, broke=self.what(problem))
         return StreamSeen(200, chunks, reader.done)
 
 
