@@ -127,10 +127,15 @@ class Redactor:
         """A table; its header is redacted too: it may be the first row of one that has none."""
         read = table(path, stream)
         writer = csv.writer(write, delimiter=read.delimiter, lineterminator=read.line_end)
-        names = [name.removeprefix("\ufeff") for name in read.header]
+        header = [self._texts.anonymise(name).text for name in read.header]
+        if header:
+            writer.writerow(header)
+        # What was redacted is no name of a column.
+        names = [
+            name.removeprefix("\ufeff") if name == shown else ""
+            for name, shown in zip(read.header, header, strict=True)
+        ]
         met.update(names)
-        if read.header:
-            writer.writerow([self._texts.anonymise(name).text for name in read.header])
         for row in read.rows:
             # Two columns of one name must not become one.
             vault = Vault()
