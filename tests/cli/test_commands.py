@@ -13,7 +13,9 @@ from harness.cli import main
 from harness.cli.main import parser
 from tests.run.project import ROOT, Project, make_project
 
-COMMANDS = ("approve", "check", "demo", "eval", "gate", "keys", "prompts", "report", "serve")
+COMMANDS = (
+    "approve", "check", "demo", "eval", "gate", "keys", "probe-endpoint", "prompts", "redact", "report", "serve",
+)  # fmt: skip
 
 
 @pytest.fixture

@@ -299,6 +299,8 @@ TURNS = st.builds(
 )
 
 
+# A thread of another test (the span exporter's pauses are random) may draw a number while examples are made.
+@pytest.mark.filterwarnings("ignore:Do not use the `random` module:hypothesis.errors.HypothesisDeprecationWarning")
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(turns=st.lists(TURNS, min_size=1, max_size=8), notes=st.lists(st.dictionaries(st.text(), st.text(), max_size=3)))
 def test_parquet_holds_what_the_lines_held(turns: list[Any], notes: list[Any], tmp_path: Path) -> None:
