@@ -86,7 +86,10 @@ def _is_loopback(host: str) -> bool:
 
 
 def _listening(host: str, port: int) -> socket.socket:
-    """A bound socket; UsageError when the port is taken or the address is not one of this machine."""
+    """A listening socket; UsageError when the port is taken or the address is not one of this machine."""
+    if not 0 <= port <= 65_535:
+        # The resolver would take what is left of it after a division.
+        raise UsageError(f"--port is {port}; it must be between 0 and 65535")
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(
             host, port, type=socket.SOCK_STREAM, proto=socket.IPPROTO_TCP, flags=socket.AI_PASSIVE

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from harness.data.fields import field_entity, strings_of
+from harness.data.fields import field_entity, fields_in, strings_of
 from harness.data.folding import Folded, fold
 from harness.data.placeholders import LITERAL, PLACEHOLDER, Vault
 from harness.data.presidio import Presidio
@@ -78,6 +78,7 @@ class Anonymiser:
         masked = _mask(text, written)
         folded = fold(masked)
         spans += [_in_original(folded, span) for span in self._find(folded.text, vault)]
+        spans += strong_enough(_unmasked(masked, fields_in(masked)), self._threshold, self._entities)
         return _replace(text, settle(spans), vault)
 
     def anonymise_json(self, value: Any, vault: Vault | None = None) -> Any:
@@ -130,8 +131,8 @@ class Anonymiser:
         window = text if (start, end) == (0, len(text)) else text[start:end]
         found = [*own_findings(window), *self._presidio.find(window)]
         for span in strong_enough(found, self._threshold, self._entities):
-            for piece in _UNMASKED.finditer(window, span.start, span.end):
-                yield Span(piece.start() + start, piece.end() + start, span.entity, span.score)
+            for piece in _unmasked(window, (span,)):
+                yield Span(piece.start + start, piece.end + start, piece.entity, piece.score)
 
 
 def wanted(entities: Iterable[str] | None) -> frozenset[str]:
@@ -152,6 +153,13 @@ def _mask(text: str, spans: Sequence[Span]) -> str:
     for span in spans:
         text = text[: span.start] + _MASK * (span.end - span.start) + text[span.end :]
     return text
+
+
+def _unmasked(text: str, spans: Iterable[Span]) -> Iterator[Span]:
+    """What is left of spans without the placeholders in them."""
+    for span in spans:
+        for piece in _UNMASKED.finditer(text, span.start, span.end):
+            yield Span(*piece.span(), span.entity, span.score)
 
 
 def _in_original(folded: Folded, span: Span) -> Span:

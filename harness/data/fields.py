@@ -6,6 +6,8 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
+from harness.data.spans import Span
+
 _KINDS = {
     "PERSON": "first_name last_name given_name family_name surname full_name customer_name user_name_full recipient "
     "recipient_name addressee cardholder card_holder account_holder contact_name contact_person vorname nachname",
@@ -32,6 +34,29 @@ _KIND_OF = {name.replace("_", ""): kind for kind, names in _KINDS.items() for na
 def field_entity(name: str) -> str | None:
     """What the values of a field are, told by its name (``firstName`` as ``first-name``); None if it tells nothing."""
     return _KIND_OF.get(re.sub(r"[\W_]", "", name).casefold())
+
+
+# The backslashes before its quotes say how deep JSON stands in JSON.
+_NAME = re.compile(r'(\\*)"([\w \-]{2,40})\1"\s{0,8}:\s{0,8}')
+_NUMBER = re.compile(r"-?\d[\d.]*")
+_LONGEST = 400
+
+
+def fields_in(text: str) -> Iterator[Span]:
+    """Values of telling fields in a text that is JSON; places are those of the text itself."""
+    if '"' not in text:
+        return
+    for found in _NAME.finditer(text):
+        entity, quote = field_entity(found[2]), f'{found[1]}"'
+        if entity is None:
+            continue
+        begun = found.end() + len(quote)
+        if text.startswith(quote, found.end()):
+            ended = text.find(quote, begun, begun + _LONGEST)
+            if ended > begun:
+                yield Span(begun, ended, entity, 0.8)
+        elif number := _NUMBER.match(text, found.end()):
+            yield Span(*number.span(), entity, 0.8)
 
 
 def strings_of(value: Any) -> Iterator[str]:

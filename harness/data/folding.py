@@ -22,7 +22,11 @@ _NAMED = {
 }  # fmt: skip
 # Letters that are drawn as nothing: they hide a number from a pattern and from nobody else.
 _UNSEEN = frozenset("\u115f\u1160\u3164\uffa0")
-_ORDINARY = re.compile(r"[\x20-\x7e\n\t]*")
+_ORDINARY = re.compile(r"[\x20-\x5b\x5d-\x7e\n\t]*")
+# Texts are often JSON, and JSON within JSON: there a line ends with backslashes and an n, and a text with a quote.
+_PARTS = re.compile(r"\\+([nrt\"]|u[0-9a-fA-F]{4})|.", re.DOTALL)
+_JSON = re.compile(r"\s*[{\[].*\".*[}\]]\s*", re.DOTALL)
+_ESCAPED = {"n": "\n", "r": "\n", "t": " ", '"': '"'}
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,22 +45,30 @@ class Folded:
 def fold(original: str) -> Folded:
     """Read full-width and styled characters, look-alikes and all dashes and spaces as ASCII where ASCII means the same.
 
-    Accents, zero-width and control characters are left out.
+    Accents, zero-width and control characters are left out. The escapes of JSON are read as what they stand for, and
+    in a text that is JSON every quote as the end of a line.
     """
-    if _ORDINARY.fullmatch(original):
+    quoted = '"' in original and _JSON.fullmatch(original)
+    if not quoted and _ORDINARY.fullmatch(original):
         return Folded(original.replace("\t", " "), range(len(original)), range(1, len(original) + 1))
     pieces: list[str] = []
     starts, ends = array("I"), array("I")
-    for place, character in enumerate(original):
-        read = _read(character)
+    for part in _PARTS.finditer(original):
+        read = _escaped(part.group(1)) if part.group(1) else _read(part.group())
+        if quoted and read == '"':
+            read = "\n"
         if read:
             pieces.append(read)
             for _ in read:
-                starts.append(place)
-                ends.append(place + 1)
+                starts.append(part.start())
+                ends.append(part.end())
         elif ends:
-            ends[-1] = place + 1
+            ends[-1] = part.end()
     return Folded("".join(pieces), starts, ends)
+
+
+def _escaped(escape: str) -> str:
+    return _read(chr(int(escape[1:], 16))) if escape[0] == "u" else _ESCAPED[escape]
 
 
 @lru_cache(maxsize=8192)

@@ -68,21 +68,17 @@ def open_live(wanted: Wanted) -> Live:
     settings = load_serving(wanted.root)
     repository = load_repository(wanted.root, with_suites=False, only=wanted.apps)
     traffic = load_traffic(wanted.root, repository.apps)
+    access = None if wanted.keys is None else KeyAccess(wanted.keys)
     files = _with_arms(repository, traffic, wanted)
+    # Mistakes in files are found before this takes its seconds.
     texts = _texts(settings)
     hides = texts if settings.privacy.before_model else None
     backend = Backend(ModelHub(wanted.root, wanted.cache, settings.limits.queue), hide=hides)
-    access = None if wanted.keys is None else KeyAccess(wanted.keys)
-    scrub = None if texts is None else partial(_scrubbed, texts)
-    telemetry = Telemetry.start(wanted.traces, scrub, settings.traces)
+    telemetry = Telemetry.start(wanted.traces, texts, settings.traces)
     cache = open_response_cache(wanted.cache, settings.cache, texts)
     parts = _parts(wanted, settings, access, telemetry, SplitTraffic(traffic), cache)
     models = served_models(files.values(), backend.hub)
-    embedders = {
-        name: StaticModel(model, wanted.root, wanted.cache)
-        for name, model in repository.models.items()
-        if model.engine == "static"
-    }
+    embedders = _embedders(repository, wanted)
     failure: list[Exception] = []
     lifecycle = Lifecycle(
         loaders=_loaders(models, embedders),
@@ -94,7 +90,7 @@ def open_live(wanted: Wanted) -> Live:
     _watch(telemetry, app, models, backend.hub)
     lifecycle.status = partial(_status, app, models, backend.hub, telemetry, access)
     digests = {name: each.digest for name, each in app.state.gateway.catalogue.apps.items()}
-    return Live(app, settings, digests, scrub, failure)
+    return Live(app, settings, digests, None if texts is None else partial(_scrubbed, texts), failure)
 
 
 def _with_arms(repository: Repository, traffic: Mapping[str, Traffic], wanted: Wanted) -> dict[str, AppFiles]:
@@ -104,6 +100,11 @@ def _with_arms(repository: Repository, traffic: Mapping[str, Traffic], wanted: W
         for arm, tree in traffic_trees(wanted.root, app, split, wanted.cache).items():
             files[served_name(app, arm)] = load_repository(tree, with_suites=False, only=(app,)).apps[app]
     return files
+
+
+def _embedders(repository: Repository, wanted: Wanted) -> dict[str, StaticModel]:
+    static = (model for model in repository.models.values() if model.engine == "static")
+    return {model.name: StaticModel(model, wanted.root, wanted.cache) for model in static}
 
 
 def _texts(settings: Serving) -> Texts | None:

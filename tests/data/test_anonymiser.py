@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import socket
 import subprocess
 import sys
@@ -120,6 +121,28 @@ def test_json_is_anonymised_to_the_bottom(anonymiser: Anonymiser) -> None:
         "first_name": "<PERSON_1>", "phone": "<PHONE_1>", "created": 1772000000, "ok": True, "n": None, "amount": 19.9,
         "messages": [{"content": "mail <EMAIL_1>", "to": ["<EMAIL_1>"]}], "<EMAIL_1>": 1,
     }  # fmt: skip
+
+
+@pytest.mark.parametrize("depth", [1, 2, 3])
+def test_text_that_is_json_is_read_as_such(anonymiser: Anonymiser, depth: int) -> None:
+    """Escaped line ends and quotes hide nothing, however deep JSON stands in JSON, and leave it JSON."""
+    for message in planted():
+        text = message.text
+        for _ in range(depth):
+            text = json.dumps({"messages": [{"role": "user", "content": text}]}, ensure_ascii=depth == 2)
+        left = anonymiser.anonymise(text).text
+        for _ in range(depth):
+            left = json.loads(left)["messages"][0]["content"]
+        assert survivors(left, message.planted) == []
+
+
+def test_fields_in_json_text(anonymiser: Anonymiser) -> None:
+    """A telling field is found in text that is JSON, and in JSON within it."""
+    text = json.dumps({"first_name": "Xu", "size": "Xu", "arguments": json.dumps({"lastName": "Yi", "phone": "1"})})
+    assert anonymiser.anonymise(text).text == (
+        '{"first_name": "<PERSON_1>", "size": "Xu", "arguments": "{\\"lastName\\": \\"<PERSON_2>\\", '
+        '\\"phone\\": \\"<PHONE_1>\\"}"}'
+    )
 
 
 def test_long_texts_are_read_to_the_end(anonymiser: Anonymiser) -> None:

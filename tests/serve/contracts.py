@@ -10,20 +10,25 @@ from harness.serve.remote.features import FEATURES, Feature, Status
 
 
 class Trusting(Contracts):
-    """Believes that every endpoint honours everything but ``lacking``, and probes none."""
+    """Believes that endpoints honour everything but ``lacking``, adapters all but ``adapters``, and probes none."""
 
-    def __init__(self, lacking: Mapping[Feature, Status] | None = None, *, adapters: bool = True) -> None:
+    def __init__(
+        self,
+        lacking: Mapping[Feature, Status] | None = None,
+        *,
+        adapters: Mapping[Feature, Status] | None = None,
+    ) -> None:
         super().__init__()
         self._lacking = lacking or {}
-        self._adapters = adapters
+        self._adapters = adapters or {}
 
     async def of(self, endpoint: Endpoint) -> Contract:
         """A contract made up."""
         return self._made(endpoint, self._lacking)
 
     async def of_adapter(self, endpoint: Endpoint, base: Endpoint) -> Contract:
-        """An adapter with an effect, or without."""
-        return self._made(endpoint, {} if self._adapters else {"chat": "ignored"})
+        """What is made up of adapters."""
+        return self._made(endpoint, self._adapters)
 
     def _made(self, endpoint: Endpoint, lacking: Mapping[Feature, Status]) -> Contract:
         now = datetime.now(UTC)

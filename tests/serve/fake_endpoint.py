@@ -45,6 +45,8 @@ class Fake:
     url: str = ""
     most_at_once: int = 0
     hung_up: asyncio.Event = field(default_factory=asyncio.Event)
+    running: list[str] = field(default_factory=list)
+    """The models of the requests under way."""
     _now: int = 0
 
     def has(self, fault: str) -> bool:
@@ -63,7 +65,8 @@ class Fake:
         seed = body.get("seed") if not self.has("seed") else None
         salt = "" if not drawn or narrow else str(seed if seed is not None else len(self.asked))
         salt += str(len(self.asked)) if self.has("greedy") and not drawn else ""
-        salt += body["model"] if body["model"] == "tuned" else ""
+        mixed = self.has("mixed") and "tuned" in self.running
+        salt += "tuned" if body["model"] == "tuned" or mixed else ""
         digest = b"".join(hashlib.sha256(f"{said}{salt}{turn}".encode()).digest()[:1] for turn in range(_TURNS))
         return [piece for byte in digest for piece in WORDS[byte % len(WORDS)]]
 
@@ -241,13 +244,16 @@ async def faking(*faults: str, **more: Any) -> AsyncIterator[Fake]:
         try:
             if fake._now > 1 and fake.has("parallel"):
                 return _error(fake, 500, "one at a time")
-            await asyncio.sleep(0.002)
+            fake.running.append((await request.json()).get("model"))
+            await asyncio.sleep(0.005)
             return await _answer(fake, request)
         except (ConnectionResetError, asyncio.CancelledError):
             fake.hung_up.set()
             raise
         finally:
             fake._now -= 1
+            if fake._now == 0:
+                fake.running.clear()
 
     async def models(request: web.Request) -> web.Response:
         if fake.key and request.headers.get("authorization") != f"Bearer {fake.key}":

@@ -76,10 +76,10 @@ async def say(message):
 """
 
 
-def write_repo(root: Path, cache: Path, **more: str) -> Path:
+def write_repo(root: Path, cache: Path | None, **more: str) -> Path:
     """Write the apps ``desk`` (one model step) and ``echo`` (one function) to ``root``, the tiny model to ``cache``.
 
-    ``more`` are further files, their paths with ``__`` for ``/``.
+    ``more`` are further files, their paths with ``__`` for ``/``. Without ``cache`` the model cannot be loaded.
     """
     files = {
         "models/tiny/model.yaml": MODEL,
@@ -93,7 +93,8 @@ def write_repo(root: Path, cache: Path, **more: str) -> Path:
         path = root / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8")
-    convert_once(f"tiny-{SHA256[:16]}-r{ENGINE_REVISION}", cache, save_tiny)
+    if cache is not None:
+        convert_once(f"tiny-{SHA256[:16]}-r{ENGINE_REVISION}", cache, save_tiny)
     return root
 
 

@@ -229,6 +229,16 @@ def test_adapter_that_changes_nothing(tmp_path: Path) -> None:
     assert run(ask, models=(MODEL, "dud", "tuned")) == ["ignored", "honoured"]
 
 
+def test_adapter_that_reaches_other_rows(tmp_path: Path) -> None:
+    """A server that lets an adapter answer for the base when both are in one batch is found out."""
+
+    async def ask(fake: Fake) -> Contract:
+        return await Contracts(tmp_path).of_adapter(replace(endpoint(fake), model_id="tuned"), endpoint(fake))
+
+    assert run(ask, models=(MODEL, "tuned")).status("batch_exact") == "honoured"
+    assert run(ask, "mixed", models=(MODEL, "tuned")).status("batch_exact") == "ignored"
+
+
 def test_evidence_is_one_printable_line() -> None:
     """Control signs of a model or server never reach a terminal."""
     found = Observation.of("ignored", "a\x1b[31m\nb\u202e" + "c" * 500)

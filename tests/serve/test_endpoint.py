@@ -31,6 +31,7 @@ from harness.serve.remote import Endpoint, EndpointError, RemoteEngine, close_se
 from harness.serve.remote.events import EventReader
 from harness.serve.remote.features import Feature, Status
 from harness.serve.remote.transport import retry_after_s
+from harness.serve.remote.turns import Turns
 from harness.spec.models import Model
 from tests.serve.contracts import Trusting
 from tests.serve.fake_endpoint import MODEL, Fake, faking
@@ -58,7 +59,7 @@ def run(
     *faults: str,
     lacking: dict[Feature, Status] | None = None,
     spec: dict[str, Any] | None = None,
-    adapters: bool = True,
+    adapters: dict[Feature, Status] | None = None,
     **more: Any,
 ) -> T:
     """Do ``work`` with an engine over a fake whose contract lacks these features."""
@@ -391,7 +392,50 @@ def test_adapter_is_the_name_that_the_endpoint_knows() -> None:
     with pytest.raises(RequestError, match=r"has no adapter 'tone/2.0.0'; model.yaml names: tone/1.0.0"):
         generated(GenerationRequest(ASKED, adapter="tone/2.0.0"), spec=spec)
     with pytest.raises(SignoffError, match="'tuned'"):
-        generated(asked, spec=spec, models=(MODEL, "tuned"), adapters=False)
+        generated(asked, spec=spec, models=(MODEL, "tuned"), adapters={"chat": "ignored"})
+
+
+def test_adapters_that_would_be_mixed_up_are_kept_apart() -> None:
+    """Where an adapter answers for others in its batch, only requests for one of them are under way together."""
+    asks = [GenerationRequest(ASKED, Decoding(max_tokens=9), adapter=adapter) for adapter in (None, "t/1.0.0") * 4]
+
+    async def work(fake: Fake, engine: RemoteEngine) -> tuple[list[str], int]:
+        found = await asyncio.gather(*(engine.generate(asked) for asked in asks))
+        return [each.text for each in found], fake.most_at_once
+
+    spec = {"adapters": {"t/1.0.0": "tuned"}}
+    right, _ = run(work, spec=spec, models=(MODEL, "tuned"))
+    wrong, _ = run(work, "mixed", spec=spec, models=(MODEL, "tuned"))
+    kept_apart, _ = run(work, "mixed", spec=spec, models=(MODEL, "tuned"), adapters={"batch_exact": "ignored"})
+    assert wrong != right == kept_apart
+
+
+def test_turns_are_fair_and_survive_those_who_give_up() -> None:
+    """Equal kinds share a turn, others wait in order, and a caller that is cancelled blocks nobody."""
+
+    async def work() -> list[str]:
+        turns, log = Turns(), list[str]()
+        go = asyncio.Event()
+
+        async def hold(kind: str) -> None:
+            async with turns.turn(kind):
+                log.append(kind)
+                await go.wait()
+
+        tasks = [asyncio.ensure_future(hold(kind)) for kind in "aabba"]
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        assert log == ["a", "a"]
+        tasks[2].cancel()
+        tasks[3].cancel()
+        await asyncio.sleep(0.01)
+        assert log == ["a", "a", "a"]
+        more = asyncio.ensure_future(hold("c"))
+        go.set()
+        await asyncio.gather(*tasks, more, return_exceptions=True)
+        return log
+
+    assert asyncio.run(work()) == ["a", "a", "a", "c"]
 
 
 def events(stream: bytes, cuts: list[int]) -> list[Any]:

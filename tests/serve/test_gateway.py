@@ -1,14 +1,10 @@
-"""The HTTP surface, through OpenAI's own client where it can speak for itself."""
+"""The HTTP surface over one model and two apps: shapes, errors, and clients that leave."""
 
 from __future__ import annotations
 
 import asyncio
 import math
-import socket
-import threading
-from collections.abc import AsyncIterator, Iterator
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Iterator
 
 import orjson
 import pytest
@@ -20,43 +16,10 @@ from harness.serve.engine.async_engine import AsyncEngine
 from harness.serve.engine.tiny import tiny_engine
 from harness.serve.engine.transformers_engine import TransformersEngine
 from harness.serve.gateway.routes import create_app
-from harness.serve.gateway.served import AppRequest, AppResponse, LoadedModel, Tokens
-from harness.serve.protocol import Delta, RequestError
-from harness.serve.server import serving
+from harness.serve.gateway.served import BrokenStepError, LoadedModel
+from harness.serve.protocol import OverloadedError, RequestError
+from tests.serve.gateways import APP, ERROR, HELLO, MODEL, Echo, StreamingEcho, events, post, speak
 from tests.serve.helpers import Solo, ask
-
-MODEL, APP = "m" * 64, "a" * 64
-HELLO = [{"role": "user", "content": "hello"}]
-
-
-@dataclass
-class Echo:
-    """An app that repeats the last message and remembers how it was called."""
-
-    name: str = "echo"
-    digest: str = APP
-    calls: list[AppRequest] = field(default_factory=list)
-    failure: Exception | None = None
-
-    async def respond(self, request: AppRequest) -> AppResponse:
-        """Repeat the last message."""
-        self.calls.append(request)
-        if self.failure is not None:
-            raise self.failure
-        digest = "changed" if request.overrides else self.digest
-        return AppResponse(f"echo {request.messages[-1].content}", digest, Tokens(3, 2), {"say": {"output": "x"}})
-
-
-class StreamingEcho(Echo):
-    """An app that can hand out its text while it is written."""
-
-    async def stream(self, request: AppRequest) -> AsyncIterator[Delta | AppResponse]:
-        """Three pieces, then the response; fails after the first if told to."""
-        yield Delta("one ")
-        if self.failure is not None:
-            raise self.failure
-        yield Delta("two")
-        yield AppResponse("one two", self.digest)
 
 
 @pytest.fixture(scope="module")
@@ -90,20 +53,6 @@ def client(app: FastAPI) -> Iterator[TestClient]:
     """An HTTP client of the gateway."""
     with TestClient(app) as client:
         yield client
-
-
-def post(client: TestClient, **body: Any) -> Any:
-    """One chat completion."""
-    return client.post("/v1/chat/completions", json={"messages": HELLO, **body})
-
-
-def events(text: str) -> list[Any]:
-    """The data of every server-sent event; the last must be the end mark."""
-    parts = text.split("\n\n")
-    assert parts[-1] == ""
-    assert all(part.startswith("data: ") for part in parts[:-1])
-    data = [part.removeprefix("data: ") for part in parts[:-1]]
-    return [part if part == "[DONE]" else orjson.loads(part) for part in data]
 
 
 def test_a_completion_has_openais_shape(client: TestClient, solo: Solo) -> None:
@@ -225,6 +174,10 @@ def test_a_stream_that_breaks_says_so(client: TestClient, app: FastAPI) -> None:
     [
         (RequestError("inputs lack 'tier'", "inputs"), 400, "inputs lack 'tier'"),
         (SignoffError("the judge is gone"), 500, "the judge is gone"),
+        (BrokenStepError("echo", "say", "timeout", "secret"), 504, "app 'echo': step 'say' did not answer in time"),
+        (BrokenStepError("echo", "say", "unreachable", "secret"), 502, "app 'echo': step 'say' could not be reached"),
+        (BrokenStepError("echo", "say", "failed", "secret"), 500, "app 'echo': step 'say' failed"),
+        (OverloadedError("the queue is full", 1.5), 429, "the queue is full"),
         (ZeroDivisionError("secret"), 500, "internal error"),
     ],
 )
@@ -235,7 +188,7 @@ def test_failures_of_an_app_keep_the_shape(
     echo.failure = failure
     answer = post(client, model="echo", stream=stream)
     assert answer.status_code == status
-    assert answer.json()["error"].keys() == {"message", "type", "param", "code"}
+    assert answer.json()["error"].keys() == ERROR
     assert answer.json()["error"]["message"].startswith(message)
     assert "secret" not in answer.text
 
@@ -252,7 +205,7 @@ def test_unknown_routes_and_methods_keep_the_shape(client: TestClient) -> None:
     """404 and 405 of the router are OpenAI errors as well."""
     for answer, status in ((client.get("/v1/nothing"), 404), (client.get("/v1/chat/completions"), 405)):
         assert answer.status_code == status
-        assert answer.json()["error"].keys() == {"message", "type", "param", "code"}
+        assert answer.json()["error"].keys() == ERROR
 
 
 def test_names_must_be_unambiguous(model: LoadedModel, echo: Echo) -> None:
@@ -265,63 +218,11 @@ def test_a_client_that_leaves_frees_the_slot(app: FastAPI, tiny: TransformersEng
     """When the connection ends before the answer, the engine stops working on it, streamed or not."""
 
     async def leave(stream: bool) -> None:
-        body = orjson.dumps({"model": "tiny", "messages": HELLO, "max_tokens": 1900, "stream": stream})
-        received = asyncio.Event()
-
-        async def receive() -> dict[str, Any]:
-            if not received.is_set():
-                received.set()
-                return {"type": "http.request", "body": body, "more_body": False}
-            while not tiny.busy:
-                await asyncio.sleep(0.001)
-            return {"type": "http.disconnect"}
-
-        async def send(message: dict[str, Any]) -> None:
-            await asyncio.sleep(0)
-
-        scope = {
-            "type": "http",
-            "method": "POST",
-            "path": "/v1/chat/completions",
-            "headers": [],
-            "query_string": b"",
-            "asgi": {"version": "3.0", "spec_version": "2.3"},
-        }
+        body = {"model": "tiny", "messages": HELLO, "max_tokens": 1900, "stream": stream}
+        await speak(app, "/v1/chat/completions", body, leave=lambda: tiny.busy)
         async with asyncio.timeout(20):
-            await app(scope, receive, send)  # type: ignore[arg-type]
             while tiny.busy:
                 await asyncio.sleep(0.001)
 
     asyncio.run(leave(stream=False))
     asyncio.run(leave(stream=True))
-
-
-@pytest.fixture
-def address(app: FastAPI) -> Iterator[str]:
-    """The gateway on a real socket, served by a thread."""
-    with socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP) as sock:
-        sock.bind(("127.0.0.1", 0))
-        sock.listen()
-        server = serving(app)
-        thread = threading.Thread(target=server.run, kwargs={"sockets": [sock]})
-        thread.start()
-        yield f"http://127.0.0.1:{sock.getsockname()[1]}/v1"
-        server.should_exit = True
-        thread.join()
-
-
-def test_openais_client_understands_us(address: str) -> None:
-    """OpenAI's Python client parses answers, streams and errors."""
-    openai = pytest.importorskip("openai")
-    client = openai.OpenAI(base_url=address, api_key="none", max_retries=0)
-    answer = client.chat.completions.create(model="tiny", messages=HELLO, max_tokens=5)
-    assert answer.usage.completion_tokens == 5
-    chunks = list(client.chat.completions.create(model="tiny", messages=HELLO, max_tokens=5, stream=True))
-    assert "".join(chunk.choices[0].delta.content or "" for chunk in chunks) == answer.choices[0].message.content
-    assert {model.id for model in client.models.list()} == {"tiny", "echo", "flow"}
-    with pytest.raises(openai.BadRequestError, match="tools") as refused:
-        client.chat.completions.create(model="tiny", messages=HELLO, tools=[])
-    assert refused.value.param == "tools"
-    with pytest.raises(openai.NotFoundError, match="nobody"):
-        client.chat.completions.create(model="nobody", messages=HELLO)
-    client.close()

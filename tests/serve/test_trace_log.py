@@ -170,13 +170,13 @@ def test_who_is_named_once_is_found_in_the_whole_row(folder: Path) -> None:
     pytest.importorskip("presidio_analyzer")
     from harness.data.anonymiser import Anonymiser
 
-    steps = {"lookup": {"output": {"customer_name": "Whitfield", "lines": [{"ref": "for Whitfield"}]}}}
+    steps = {"lookup": {"output": {"lines": [{"ref": "for Zorvane"}], "customer_name": "Zorvane"}}}
     log = TraceLog(folder, Anonymiser())
-    log.observe(finished(input="Whitfield here, where is it?", output="Dear Whitfield, soon.", steps=steps))
+    log.observe(finished(input="The parcel of Zorvane, where is it?", output="Zorvane will be glad.", steps=steps))
     log.observe(finished(input="My name is Dana Okafor.", output="Dear Okafor, hello Dana.", steps={}))
     log.note("feedback", {"response_id": "chatcmpl-1", "comment": "wrong, says dana@example.com"})
     log.close()
-    assert not re.findall(rb"Whitfield|Okafor|Dana|dana", on_disk(folder))
+    assert not re.findall(rb"Zorvane|Okafor|Dana|dana", on_disk(folder))
     assert log.unanonymised == 0
     assert "where is it?" in next(read_traces(folder))["input"]
 

@@ -27,7 +27,7 @@ class _Part(Closed):
 
 class _Turn(Closed):
     role: Literal["system", "developer", "user", "assistant"]
-    content: str | Annotated[list[_Part], Field(fail_fast=True)]
+    content: str | Annotated[list[_Part], Field(fail_fast=True, max_length=MOST_MESSAGES)]
 
     @property
     def text(self) -> str:

@@ -17,6 +17,8 @@ _CHARACTERS_A_TOKEN = 8
 # The other way round: what a text is counted as before it was read.
 _TYPICAL_CHARACTERS_A_TOKEN = 4
 _STOP_CHARACTERS = 256
+# Each is compared with every other: 400 of them keep the compiler busy for a minute (llguidance 1.9).
+_PATTERN_PROPERTIES = 32
 _DEFAULT_TOKENS = Decoding().max_tokens
 
 
@@ -75,15 +77,23 @@ def _check_format(request: Sampled, limits: Limits) -> None:
 
 def check_schema(schema: Any, limits: Limits, field: str) -> None:
     """ApiError for a schema that is too large or nested too deeply, without recursion and before it is compiled."""
-    level, depth = [schema], 0
+    level, depth, patterns = [schema], 0, 0
     while level:
         depth += 1
+        patterns += sum(_named_by_pattern(one) for one in level)
+        if patterns > _PATTERN_PROPERTIES:
+            raise invalid(f"{field} names properties by more than {_PATTERN_PROPERTIES} patterns", field)
         if depth > limits.schema_depth:
             raise invalid(f"{field} is nested more than {limits.schema_depth} levels deep", field)
         level = [inner for one in level for inner in _inside(one)]
     size = len(orjson.dumps(schema))
     if size > limits.schema_bytes:
         raise invalid(f"{field} has {size} bytes; at most {limits.schema_bytes} are allowed", field)
+
+
+def _named_by_pattern(value: Any) -> int:
+    found = value.get("patternProperties") if isinstance(value, dict) else None
+    return len(found) if isinstance(found, dict) else 0
 
 
 def _inside(value: Any) -> list[Any]:

@@ -75,7 +75,8 @@ def _same(value: Any, nothing: Any) -> bool:
 def _complaint(errors: Sequence[Mapping[str, Any]], data: Any) -> ApiError:
     """The error that lies deepest in the first field at fault: the branch of a union that came furthest."""
     first = [error for error in errors if error["loc"][:1] == errors[0]["loc"][:1]]
-    error = max(first, key=lambda each: len(each["loc"]))
+    # A value of the wrong type for one branch may be what another branch found wrong in itself.
+    error = max(first, key=lambda each: (len(each["loc"]), not each["type"].endswith("_type")))
     where = ".".join(_path(error["loc"], data, missing=error["type"] == "missing"))[:200]
     if error["type"] == "missing":
         return invalid(f"{where} is missing", where)

@@ -7,7 +7,7 @@ from abc import abstractmethod
 from collections.abc import Sequence
 from typing import Annotated, Any
 
-from pydantic import Field, StringConstraints
+from pydantic import BeforeValidator, Field, StringConstraints
 
 from harness.serve.gateway.api_errors import invalid
 from harness.serve.gateway.fields import Closed
@@ -18,6 +18,17 @@ from harness.store import seed_for
 
 ModelName = Annotated[str, StringConstraints(min_length=1)]
 User = Annotated[str, StringConstraints(max_length=512)]
+# Looking at every entry of a larger one would hold up everybody else.
+MOST_BIASES = 10_000
+
+
+def _not_huge(value: Any) -> Any:
+    if isinstance(value, dict) and len(value) > MOST_BIASES:
+        message = f"it has {len(value)} entries, never more than {MOST_BIASES} are read"
+        raise ValueError(message)
+    return value
+
+
 TokenId = Annotated[str, StringConstraints(pattern=r"^\d{1,9}$")]
 Texts = Annotated[list[str], Field(fail_fast=True)]
 
@@ -46,7 +57,7 @@ class Sampled(Closed):
     stop: str | Texts | None = None
     n: Annotated[int, Field(ge=1)] = 1
     user: User | None = None
-    logit_bias: dict[TokenId, float] | None = None
+    logit_bias: Annotated[dict[TokenId, float], BeforeValidator(_not_huge)] | None = None
     ignore_eos: bool = False
 
     @property

@@ -16,7 +16,8 @@ from harness.errors import SignoffError
 from harness.serve.remote.address import Endpoint
 from harness.serve.remote.features import Feature
 from harness.serve.remote.probes import PROBES, Asker
-from harness.serve.remote.probes.asking import LENGTH, QUESTIONS, honoured, ignored, not_served, quoted, unknown
+from harness.serve.remote.probes.adapters import observe_adapter
+from harness.serve.remote.probes.asking import ignored, unknown
 from harness.serve.remote.record import Contract, Observation, load, new_contract, record_path, save
 from harness.serve.remote.transport import EndpointError, exchange, refusal, session
 from harness.store import cache_home
@@ -45,7 +46,7 @@ class Contracts:
         return await self._once(endpoint, None)
 
     async def of_adapter(self, endpoint: Endpoint, base: Endpoint) -> Contract:
-        """Whether the adapter that ``endpoint`` names changes anything against its ``base``: the feature ``chat``."""
+        """Whether the adapter at ``endpoint`` has an effect (``chat``), and on its own rows only (``batch_exact``)."""
         return await self._once(endpoint, base)
 
     async def _once(self, endpoint: Endpoint, base: Endpoint | None) -> Contract:
@@ -79,7 +80,7 @@ async def contract_of(
     if kept is not None:
         return kept
     asker = Asker(client, endpoint)
-    features = await (_of_adapter(asker, base) if base else observe(asker))
+    features = await (observe_adapter(asker, base) if base else observe(asker))
     made = new_contract(endpoint.base_url, endpoint.model_id, reported, features, asker.requests)
     await asyncio.to_thread(save, path, made)
     return made
@@ -103,21 +104,6 @@ async def observe(asker: Asker) -> dict[Feature, Observation]:
             message = f"{asker.endpoint.where} does not answer a plain chat ({seen.status}): {seen.evidence}"
             raise SignoffError(message)
     return found
-
-
-async def _of_adapter(asker: Asker, base: Endpoint) -> dict[Feature, Observation]:
-    """An adapter that does not fit is served by some servers all the same, as the bare model under another name."""
-    for question in QUESTIONS:
-        fields: dict[str, Any] = {"temperature": 0, "logprobs": True}
-        seen = await asker.ask(asker.chat(question, LENGTH, **fields))
-        bare = await asker.ask({**asker.chat(question, LENGTH, **fields), "model": base.model_id})
-        if not (seen.ok and bare.ok):
-            return {"chat": not_served(bare if seen.ok else seen)}
-        if seen.text != bare.text:
-            return {"chat": honoured(f"{quoted(seen.text)} where {base.model_id} says {quoted(bare.text)}")}
-        if seen.choices[0].get("logprobs") != bare.choices[0].get("logprobs"):
-            return {"chat": honoured(f"the texts of {base.model_id} with other log-probabilities")}
-    return {"chat": ignored(f"it changes nothing: {len(QUESTIONS)} answers equal those of {base.model_id}")}
 
 
 async def served_models(client: aiohttp.ClientSession, endpoint: Endpoint) -> list[str]:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import AsyncGenerator
-from contextlib import AbstractAsyncContextManager, aclosing, nullcontext
+from contextlib import aclosing
 from dataclasses import replace
 from typing import Any
 
@@ -27,6 +26,7 @@ from harness.serve.remote.contract import Contracts
 from harness.serve.remote.events import EventReader
 from harness.serve.remote.record import Contract
 from harness.serve.remote.transport import fault, opened, pieces, post, refusal, session, whole
+from harness.serve.remote.turns import Turns
 from harness.serve.remote.wire import path_of, request_body, streamed
 from harness.spec.models import Model
 
@@ -42,7 +42,7 @@ class RemoteEngine:
     EndpointError for every other failure: an answer is complete or it is an error.
 
     A request's ``adapter`` is a name in the model's ``adapters``. Requests to an endpoint whose requests break each
-    other off are sent one after the other.
+    other off are sent one after the other; to one that mixes adapters up, one adapter at a time.
     """
 
     def __init__(self, model: Model, contracts: Contracts, client: aiohttp.ClientSession | None = None) -> None:
@@ -50,7 +50,7 @@ class RemoteEngine:
         self._contracts = contracts
         self._client = client
         self._endpoint = Endpoint.of(model)
-        self._alone = asyncio.Lock()
+        self._turns = Turns()
 
     @property
     def identity(self) -> EngineIdentity:
@@ -61,7 +61,7 @@ class RemoteEngine:
         """The finished answer."""
         endpoint, contract = await self._admitted(request, stream=False)
         body = contract.fitted(request_body(request, endpoint.model_id))
-        async with self._place(contract):
+        async with self._turns.turn(await self._kind(endpoint, contract)):
             started = time.perf_counter()
             reply = await post(self._client or session(), endpoint, path_of(request), body)
             return read_answer(reply.content, request, endpoint, _since(started))
@@ -76,7 +76,8 @@ class RemoteEngine:
             yield found
             return
         body = streamed(contract.fitted(request_body(request, endpoint.model_id)))
-        async with self._place(contract), aclosing(self._read(request, endpoint, body)) as read:
+        kind = await self._kind(endpoint, contract)
+        async with self._turns.turn(kind), aclosing(self._read(request, endpoint, body)) as read:
             async for piece in read:
                 yield piece
 
@@ -118,8 +119,15 @@ class RemoteEngine:
         if found.status != "honoured":
             raise SignoffError(f"{endpoint.where}: served as {endpoint.model_id!r}, {found.evidence}")
 
-    def _place(self, contract: Contract) -> AbstractAsyncContextManager[object]:
-        return self._alone if contract.status("parallel") == "ignored" else nullcontext()
+    async def _kind(self, endpoint: Endpoint, contract: Contract) -> object:
+        """What may be under way together with this request: None for anything."""
+        if contract.status("parallel") == "ignored":
+            return object()
+        for served in self._model.adapters.values():
+            found = await self._contracts.of_adapter(replace(self._endpoint, model_id=served), self._endpoint)
+            if found.honours("chat") and not found.honours("batch_exact"):
+                return endpoint.model_id
+        return None
 
 
 class Remotes:

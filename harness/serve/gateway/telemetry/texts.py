@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Mapping
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 import orjson
 
@@ -12,8 +12,7 @@ from harness.serve.gateway.telemetry.sparing import SparingLog
 from harness.serve.gateway.turn import Turn
 
 if TYPE_CHECKING:
-    from harness.data.anonymiser import Anonymised
-    from harness.data.placeholders import Vault
+    from harness.data import Texts as Anonymiser
 
 MAX_CHARACTERS = 32_768
 # An identifier that was cut in two is not recognised any more; it is shorter than this, and at the end.
@@ -21,21 +20,8 @@ _TAIL = 64
 # Shorter numbers name nobody; longer ones may be an order, a phone or a card.
 _TELLING_NUMBER = 10_000
 
-
-@runtime_checkable
-class Anonymises(Protocol):
-    """What ``harness.data``'s anonymiser can do: relate the texts of one row by a vault."""
-
-    def anonymise(self, text: str, vault: Vault | None = None) -> Anonymised:
-        """``text`` without what identifies a person."""
-        ...
-
-    def anonymise_json(self, value: Any, vault: Vault | None = None) -> Any:
-        """JSON data with all its texts anonymised."""
-        ...
-
-
-Anonymise = Anonymises | Callable[[str], str]
+# A function of one text; or ``harness.data``'s anonymiser, which relates the texts of one row by a vault.
+Anonymise: TypeAlias = "Anonymiser | Callable[[str], str]"
 
 
 class Scrub(Protocol):
@@ -158,13 +144,13 @@ def _cut(text: str, scrub: Scrub) -> str:
 
 
 def _scrub(anonymise: Anonymise) -> Scrub:
-    return _Related(anonymise) if isinstance(anonymise, Anonymises) else _Plain(anonymise)
+    return _Plain(anonymise) if callable(anonymise) else _Related(anonymise)
 
 
 class _Related:
     """By an anonymiser with a vault, which lives as long as the row."""
 
-    def __init__(self, anonymiser: Anonymises) -> None:
+    def __init__(self, anonymiser: Anonymiser) -> None:
         from harness.data.placeholders import Vault
 
         self._anonymiser, self._vault = anonymiser, Vault()
