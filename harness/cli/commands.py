@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from harness.errors import SignoffError, UsageError
+from harness.errors import EXIT_ERROR, SignoffError, UsageError
 
 if TYPE_CHECKING:
     from harness.run.options import Options
@@ -59,7 +59,10 @@ def gate_command(args: Namespace) -> int:
     """``signoff gate``."""
     from harness.run.pipeline import gate
 
-    run = gate(_options(args, tuple(args.app), profile=args.profile))
+    if args.parts and (args.only or args.skip):
+        raise UsageError("--from takes what was measured; --only and --skip belong to the runs that measure")
+    stages = {"only": tuple(args.only), "skip": tuple(args.skip), "parts": tuple(args.parts)}
+    run = gate(_options(args, tuple(args.app), profile=args.profile, **stages))
     _, folder = run.ready
     if args.json:
         print_json(run.verdict | {"run": str(folder.path)})
@@ -69,6 +72,37 @@ def gate_command(args: Namespace) -> int:
         print_verdict(run.verdict)
         print(f"report: {folder.path / 'report.html'}")
     return int(run.verdict["exit_code"])
+
+
+def measure_command(args: Namespace) -> int:
+    """``signoff measure``."""
+    return measured(_options(args, tuple(args.app), profile=args.profile, only=tuple(args.stages)), as_json=args.json)
+
+
+def measured(options: Options, *, as_json: bool) -> int:
+    """Measure the stages that ``options`` names, print what each did, and return 0, or 3 when one broke."""
+    from harness.run.evaluate import summarise
+    from harness.run.pipeline import measure_only
+    from harness.spec.measurement import read_measurements
+
+    run = measure_only(options)
+    _, folder = run.ready
+    rows = (row for file in sorted(folder.path.glob("measurements/*.jsonl")) for row in read_measurements(file))
+    table = summarise(rows)
+    code = EXIT_ERROR if any(stage.broken for stage in run.stages) else 0
+    if as_json:
+        stages = [stage.as_dict() for stage in run.stages]
+        print_json({"run": str(folder.path), "stages": stages, "metrics": table, "exit_code": code})
+        return code
+    for row in table:
+        _print_metric(row, f"{row['app']}/{row['metric']} {row['variant']}")
+    for stage in run.stages:
+        note = f": {stage.broken or stage.skipped}" if stage.status != "ok" else ""
+        print(f"{stage.name}: {stage.status}, {stage.rows} rows, {stage.seconds:.1f} s{note}")
+        for line in stage.found:
+            print(f"  - {line}")
+    print(f"nothing is decided here; run folder: {folder.path}")
+    return code
 
 
 def print_verdict(verdict: dict[str, Any]) -> None:
@@ -86,6 +120,11 @@ def print_verdict(verdict: dict[str, Any]) -> None:
     print(f"next: {verdict['next_action']}")
 
 
+def _print_metric(row: dict[str, Any], name: str) -> None:
+    mean = "-" if row["mean"] is None else f"{row['mean']:.4g}"
+    print(f"{name:<32} {mean:>10}  n={row['n']}  unscored={row['unscored']}  errors={row['errors']}")
+
+
 def eval_command(args: Namespace) -> int:
     """``signoff eval``."""
     from harness.run.evaluate import evaluate
@@ -95,8 +134,7 @@ def eval_command(args: Namespace) -> int:
         print_json(result)
     else:
         for row in result["metrics"]:
-            mean = "-" if row["mean"] is None else f"{row['mean']:.4g}"
-            print(f"{row['metric']:<32} {mean:>10}  n={row['n']}  unscored={row['unscored']}  errors={row['errors']}")
+            _print_metric(row, row["metric"])
         print(f"{result['model_calls']} model calls, {result['cached_calls']} cached; run folder: {result['run']}")
     return int(result["exit_code"])
 

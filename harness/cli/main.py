@@ -38,6 +38,30 @@ def parser() -> Parser:
     gate.add_argument(
         "--profile", choices=("pr", "nightly", "release"), default="pr", help="which gates apply (default: pr)"
     )
+    gate.add_argument("--only", action="append", default=[], metavar="STAGE", help="run this stage only; may be repeated")
+    gate.add_argument(
+        "--skip", action="append", default=[], metavar="STAGE", help="leave this stage out; its gates stay undecided"
+    )
+    gate.add_argument(
+        "--from",
+        dest="parts",
+        action="append",
+        default=[],
+        metavar="RUN",
+        help="take measurements of this run folder, written by signoff measure, instead of measuring; may be repeated",
+    )
+    measure = command(
+        sub,
+        "measure",
+        "measure some stages and decide nothing; signoff gate --from puts such runs together",
+        "signoff measure regression evals --app support",
+        commands.measure_command,
+    )
+    _choose(measure)
+    measure.add_argument("stages", nargs="*", metavar="STAGE", help="the stages (default: all)")
+    measure.add_argument(
+        "--profile", choices=("pr", "nightly", "release"), default="pr", help="for which gates (default: pr)"
+    )
     evaluate = command(
         sub,
         "eval",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from harness.errors import SignoffError
@@ -23,7 +23,7 @@ class Options:
     """How to decide: ``changes`` names what the candidate changed ("prompt support/triage 1.1.0 -> 1.2.0").
 
     ``look`` of ``looks.planned`` says how often these gates have been decided on growing data. ``seed`` drives the
-    bootstrap of quantile differences.
+    bootstrap of quantile differences. ``stage_of(app, metric)`` is the stage that measures a metric, None if unknown.
     """
 
     alpha_fail: float = ALPHA_FAIL
@@ -31,6 +31,7 @@ class Options:
     looks: Looks = field(default_factory=Looks)
     look: int = 1
     seed: int = 0
+    stage_of: Callable[[str, str], str | None] = lambda _app, _metric: None
 
 
 def decide(
@@ -65,7 +66,8 @@ def decide(
         for gate in listed
     ]
     alpha = options.looks.spent(options.alpha_fail, options.look)
-    decided = tuple(conclude(trial, alpha) for trial in _adjusted(trials))
+    concluded = (conclude(trial, alpha) for trial in _adjusted(trials))
+    decided = tuple(replace(gate, stage=options.stage_of(gate.app, gate.metric) or "") for gate in concluded)
     verdict = _roll_up(decided, stages)
     return RunVerdict(
         verdict=verdict,
@@ -100,16 +102,24 @@ def _try(table: Table, app: str, gate: Gate, arms: AppArms, context: tuple[Seque
     sample = table.sample(app, gate, paired=gate.paired, same=not arms.changed)
     confidence = options.looks.confidence(gate.confidence, options.look)
     if sample is None:
-        return Trial(blank(app, gate, confidence=confidence, reason=_no_rows(gate, stages)), gate)
+        reason = _no_rows(gate, stages, options.stage_of(app, gate.metric))
+        return Trial(blank(app, gate, confidence=confidence, reason=reason), gate)
     return try_gate(app, gate, sample, confidence=confidence, seed=options.seed)
 
 
-def _no_rows(gate: Gate, stages: Sequence[StageResult]) -> str:
+def _no_rows(gate: Gate, stages: Sequence[StageResult], measured_by: str | None) -> str:
     place = "" if gate.slice == "all" else f" in slice {gate.slice}"
     step = f" of step {gate.step}" if gate.step else ""
     missing = f"no measurement of {gate.metric}{step}{place}"
-    lost = [stage.name for stage in stages if stage.status != "ok"]
-    return missing + (f" (stage {', '.join(lost)} gave no or not all rows)" if lost else "")
+    lost = [stage for stage in stages if stage.status != "ok" and measured_by in (None, stage.name)]
+    why = [f"stage {stage.name} {_ended(stage)}" for stage in lost]
+    return missing + (f" ({'; '.join(why)})" if why else "")
+
+
+def _ended(stage: StageResult) -> str:
+    if stage.status == "broken":
+        return "broke and gave no or not all rows"
+    return f"was {stage.reason}" if stage.reason.startswith("left out") else f"did not run: {stage.reason}"
 
 
 def _adjusted(trials: Sequence[Trial]) -> list[Trial]:

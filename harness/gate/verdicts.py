@@ -56,7 +56,7 @@ class GateVerdict:
     ``detectable`` is the distance from the bound that this sample proves with 80 % power. ``p_value`` is against
     "the requirement holds" (small: it is broken), ``p_adjusted`` the same after Holm over the required gates.
     Not in the file: ``need_cases`` and ``need_repeats`` say what would settle an undecided gate; ``sampled`` says
-    that repeats of one case differ, so that more of them add information.
+    that repeats of one case differ, so that more of them add information. ``stage`` measures the metric.
     """
 
     app: str
@@ -91,6 +91,7 @@ class GateVerdict:
     need_cases: int | None = None
     need_repeats: int | None = None
     sampled: bool = False
+    stage: str = ""
 
     @property
     def name(self) -> str:

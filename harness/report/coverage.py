@@ -9,8 +9,7 @@ from typing import Any
 from harness.report import figures
 from harness.report.changes import AppChange, plain_items
 from harness.report.folder import Run
-
-KNOWN_STAGES = ("regression", "load", "safety")
+from harness.spec.stages import STAGES
 
 # Below this a share's 95 % interval is wider than 30 points whatever the cases say.
 FEW = 30
@@ -32,7 +31,7 @@ def not_covered(run: Run, changes: list[AppChange]) -> list[str]:
 
 def _stages(run: Run) -> Iterator[str]:
     seen = {str(stage.get("name")): stage for stage in run.stages}
-    absent = [name for name in KNOWN_STAGES if name not in seen]
+    absent = [name for name in STAGES if name not in seen]
     if absent:
         yield f"Stages that are not part of this run: {', '.join(absent)}."
     for name, stage in seen.items():

@@ -33,9 +33,13 @@ _GATE: dict[str, Any] = dict.fromkeys(
         "why",
         "detectable",
         "changed",
+        "stage",
     )
 ) | {"slice": "all", "required": True, "verdict": "inconclusive"}
-_STAGE: dict[str, Any] = dict.fromkeys(("name", "reason", "seconds", "rows", "calls", "cached")) | {"status": "ok"}
+_STAGE: dict[str, Any] = dict.fromkeys(("name", "reason", "seconds", "rows", "calls", "cached")) | {
+    "status": "ok",
+    "found": (),
+}
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,6 +22,7 @@ from harness.report.template import fill
 SHOWN_WORSE = 40
 SHOWN_BETTER = 20
 SHOWN_LOST = 60
+SHOWN_FOUND = 4
 
 WORDS = {
     "pass": "Pass", "fail": "Fail", "inconclusive": "Inconclusive", "error": "Error",
@@ -52,6 +53,17 @@ class GateRow:
     bound: str
     arms: str
     detectable: str
+
+
+@dataclass(frozen=True, slots=True)
+class StageCard:
+    """One stage on the first screen: its worst required gate, what its gates say, what it found."""
+
+    stage: Mapping[str, Any]
+    kind: str
+    word: str
+    counts: list[str]
+    found: list[str]
 
 
 def render_html(
@@ -124,6 +136,7 @@ def _context(run: Run) -> dict[str, Any]:
         "approval": _approval(run.verdict["approval"]),
         "counts": _verdict_counts(rows),
         "changes": changes,
+        "cards": stage_cards(run),
         "required": [row for row in rows if row.gate.get("required", True)],
         "advisory": [row for row in rows if not row.gate.get("required", True)],
         "tally": _tally(scored),
@@ -140,6 +153,23 @@ def _context(run: Run) -> dict[str, Any]:
         "facts": _identity(run.manifest),
         "gaps": not_covered(run, changes),
     }
+
+
+def stage_cards(run: Run) -> list[StageCard]:
+    """What each stage cost and found, in the order in which they ran; one that a gate waits for is never green."""
+    cards = []
+    for stage in run.stages:
+        gates = [gate for gate in run.gates if gate["stage"] == stage["name"]]
+        required = Counter(str(gate["verdict"]) for gate in gates if gate["required"])
+        worst = min(required, key=lambda kind: _SEVERITY.get(kind, 1), default="not_applicable")
+        broken = stage["status"] == "broken"
+        kind = "error" if broken and worst != "fail" else worst
+        counts = [f"{required[kind]} {WORDS.get(kind, kind).lower()}" for kind in _SEVERITY if required[kind]]
+        advisory = sum(gate["verdict"] in ("fail", "inconclusive") for gate in gates if not gate["required"])
+        counts += [f"{figures.plural(advisory, 'advisory gate')} not met"] if advisory else []
+        word = str(stage["status"]) if stage["status"] != "ok" else WORDS[kind] if gates else "No gate"
+        cards.append(StageCard(stage, kind, word, counts, list(stage["found"] or ())[:SHOWN_FOUND]))
+    return cards
 
 
 def _verdict_counts(rows: list[GateRow]) -> list[tuple[str, str, int]]:

@@ -70,6 +70,9 @@ def _where(gate: Gate) -> str:
 
 def gate_size(gate: Gate, suite: SuiteFiles) -> int:
     """How many cases the gate's metric is measured on."""
+    for measured in (suite.load, suite.probes):
+        if measured is not None and gate.metric in measured.metrics:
+            return measured.metrics[gate.metric]
     metric = gate.metric.split(".")[0]
     rule = next((item for item in suite.suite.properties if item.id == metric), None)
     if rule is not None:

@@ -10,7 +10,8 @@ from typing import Any
 
 from harness.errors import SignoffError, UsageError
 from harness.run.differences import Difference, changed_answers, differences
-from harness.run.measure import measure
+from harness.run.stages.record import Context
+from harness.run.stages.regression import measure
 from harness.run.options import Options
 from harness.run.plan import Plan, code_problems
 from harness.run.prompt_versions import two_versions
@@ -68,7 +69,7 @@ def compare(options: Options, stem: str, first: str, second: str) -> Comparison:
     suite = repository.suites[app]
     with tempfile.TemporaryDirectory(prefix="signoff-compare-") as scratch:
         folder = RunFolder.create(Path(scratch))
-        stage = measure(replace(options, apps=(app,)), plan, folder)
+        stage = measure(Context(replace(options, apps=(app,)), plan, folder, (app,)))
         if stage.broken:
             message = f"the comparison broke off ({stage.broken}); finished answers are in the cache, run it again"
             raise SignoffError(message)

@@ -25,7 +25,8 @@ import orjson
 from harness.errors import SignoffError
 from harness.evals import Arm, EvalRun, Progress, Scorer, Tally, bind_checks
 from harness.run.check import warnings_of
-from harness.run.measure import StageReport, load_cases
+from harness.run.stages.asking import load_cases
+from harness.run.stages.record import StageReport
 from harness.run.options import Options
 from harness.run.pipeline import GateRun, decide_verdict, write_report
 from harness.run.plan import Plan
@@ -218,7 +219,7 @@ def write_tree(root: Path, version: str, cases: int | None = None) -> Path:
 
 def _measure(run: GateRun, caller: ReplayCaller) -> StageReport:
     plan, folder = run.ready
-    started, before, report = time.monotonic(), caller.replayed, StageReport()
+    started, before, report = time.monotonic(), caller.replayed, StageReport("regression")
     with (
         folder.jsonl(f"measurements/{report.name}.jsonl") as rows,
         folder.jsonl(f"artifacts/{report.name}/outputs.jsonl") as outputs,

@@ -8,10 +8,10 @@ from collections.abc import Iterable
 from typing import Any
 
 from harness.errors import UsageError
-from harness.run.manifest import manifest
-from harness.run.measure import measure
+from harness.run.stages.record import Context
+from harness.run.stages.regression import measure
 from harness.run.options import Options
-from harness.run.pipeline import iso
+from harness.run.parts import finish_part
 from harness.run.plan import make_plan
 from harness.spec.measurement import Measurement, read_measurements
 from harness.store import RunFolder
@@ -25,9 +25,8 @@ def evaluate(options: Options) -> dict[str, Any]:
         message = f"app {name!r} has no baseline that differs from the candidate; nothing to measure"
         raise UsageError(message)
     folder = RunFolder.create(options.reports)
-    stage = measure(options, plan, folder)
-    times = {"run_id": folder.run_id, "started": iso(started), "finished": iso(time.time())}
-    folder.finish(manifest(options, plan, [stage], times | {"wall_s": round(time.time() - started, 3)}, []))
+    stage = measure(Context(options, plan, folder, tuple(plan.repository.suites)))
+    finish_part(options, plan, folder, [stage], started)
     return {
         "run": str(folder.path),
         "model_calls": stage.model_calls,
@@ -39,20 +38,22 @@ def evaluate(options: Options) -> dict[str, Any]:
 
 
 def summarise(rows: Iterable[Measurement]) -> list[dict[str, Any]]:
-    """The mean over cases (each the mean of its repeats) of every metric, with counts of what was not scored."""
-    values: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
-    missed: dict[str, dict[str, int]] = defaultdict(lambda: {"unscored": 0, "error": 0})
+    """The mean over cases (each the mean of its repeats) of every metric and arm, with counts of what has no value."""
+    values: dict[_Key, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
+    missed: dict[_Key, dict[str, int]] = defaultdict(lambda: {"unscored": 0, "error": 0})
     for row in rows:
+        key = (row.app, row.metric, row.variant)
         if row.value is None:
-            missed[row.metric][row.status] += 1
+            missed[key][row.status] += 1
         else:
-            values[row.metric][row.case].append(row.value)
+            values[key][row.case].append(row.value)
     table = []
-    for metric in sorted({*values, *missed}):
-        means = [sum(found) / len(found) for found in values[metric].values()]
-        mean = sum(means) / len(means) if means else None
-        counts = missed[metric]
-        table.append(
-            {"metric": metric, "mean": mean, "n": len(means), "unscored": counts["unscored"], "errors": counts["error"]}
-        )
+    for key in sorted({*values, *missed}):
+        means = [sum(found) / len(found) for found in values[key].values()]
+        named = dict(zip(("app", "metric", "variant"), key, strict=True))
+        counts = {"unscored": missed[key]["unscored"], "errors": missed[key]["error"]}
+        table.append({**named, "mean": sum(means) / len(means) if means else None, "n": len(means), **counts})
     return table
+
+
+_Key = tuple[str, str, str]

@@ -6,12 +6,13 @@ import os
 import platform
 import sys
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 from harness import __version__
-from harness.run.measure import StageReport
+from harness.run.stages.record import StageReport
 from harness.run.options import Options
 from harness.run.plan import Plan
 from harness.spec.git import state
@@ -98,3 +99,8 @@ def _cpu() -> str:
     except OSError:
         return platform.processor() or platform.machine()
     return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), platform.machine())
+
+
+def iso(moment: float) -> str:
+    """The moment as UTC, to the second."""
+    return datetime.fromtimestamp(moment, UTC).isoformat(timespec="seconds")

@@ -10,7 +10,10 @@ from harness.spec.gates import Profile
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """One run: the tree, which apps (none: all), what to compare with, and where things go."""
+    """One run: the tree, which apps (none: all), what to compare with, which stages (none: all), where things go.
+
+    ``parts`` are run folders that hold the measurements already.
+    """
 
     root: Path
     cache: Path
@@ -19,6 +22,9 @@ class Options:
     profile: Profile = "pr"
     variants: tuple[str, ...] = ("baseline", "candidate")
     quiet: bool = False
+    only: tuple[str, ...] = ()
+    skip: tuple[str, ...] = ()
+    parts: tuple[str, ...] = ()
 
     @property
     def reports(self) -> Path:

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from itertools import chain
 from typing import Any
 
+from harness.errors import SignoffError, UsageError
 from harness.gate import (
     AppArms,
     RunVerdict,
@@ -21,10 +22,11 @@ from harness.gate import Options as DecideOptions
 from harness.report import write_reports
 from harness.run.branches import Counts, measured_branches, unmeasured
 from harness.run.check import warnings_of
-from harness.run.manifest import manifest, yardstick_of
-from harness.run.measure import StageReport, measure
+from harness.run.manifest import iso, manifest, yardstick_of
 from harness.run.options import Options
+from harness.run.parts import finish_part, take_parts
 from harness.run.plan import Plan, make_plan
+from harness.run.stages import STAGES, Context, StageReport, chosen
 from harness.spec.measurement import Measurement, read_measurements
 from harness.stats import Looks
 from harness.store import RunFolder
@@ -52,19 +54,47 @@ class GateRun:
 
 def plan_run(run: GateRun) -> None:
     """Read the versioned files of both trees; nothing is written when they are invalid."""
+    chosen(run.options.only, run.options.skip)
     run.plan = make_plan(run.options)
     run.warnings = warnings_of(run.plan.repository)
     run.folder = RunFolder.create(run.options.reports)
 
 
-def measure_regression(run: GateRun) -> None:
-    """Ask both arms and score them."""
+def measure_stages(run: GateRun) -> None:
+    """Let every stage measure the apps that declare something for it; one that breaks leaves the others alone."""
     plan, folder = run.ready
-    stage = measure(run.options, plan, folder, again=lambda app, look: _undecided(run, app, look))
-    run.stages.append(stage)
-    if not stage.broken:
-        run.branches = measured_branches(plan.repository, folder.path / "artifacts" / stage.name / "outputs.jsonl")
+    if run.options.parts:
+        run.stages = take_parts(run.options, plan, folder)
+    else:
+        _measure_here(run, plan, folder)
+    outputs = folder.path / "artifacts" / "regression" / "outputs.jsonl"
+    if outputs.is_file() and not any(stage.broken for stage in run.stages if stage.name == "regression"):
+        run.branches = measured_branches(plan.repository, outputs)
         run.warnings += unmeasured(plan.repository, run.branches)
+
+
+def _measure_here(run: GateRun, plan: Plan, folder: RunFolder) -> None:
+    reasons = chosen(run.options.only, run.options.skip)
+    for stage in STAGES.values():
+        apps = tuple(name for name, suite in plan.repository.suites.items() if stage.applies(suite))
+        if not apps:
+            continue
+        if reasons[stage.name]:
+            run.stages.append(StageReport(stage.name, skipped=reasons[stage.name]))
+            continue
+        context = Context(run.options, plan, folder, apps, lambda app, look: _undecided(run, app, look))
+        run.stages.append(_measured(stage.name, context))
+
+
+def _measured(name: str, context: Context) -> StageReport:
+    started = time.monotonic()
+    try:
+        return STAGES[name].measure(context)
+    except UsageError:
+        # Nothing can be measured until the file or the environment is mended.
+        raise
+    except SignoffError as error:
+        return StageReport(name, broken=str(error), seconds=time.monotonic() - started)
 
 
 def decide_verdict(run: GateRun) -> None:
@@ -99,7 +129,7 @@ def write_report(run: GateRun) -> None:
 # Approvals are committed: they travel with the change that they approve.
 APPROVALS = "suites/approvals.jsonl"
 
-STEPS: tuple[Callable[[GateRun], None], ...] = (plan_run, measure_regression, decide_verdict, write_report)
+STEPS: tuple[Callable[[GateRun], None], ...] = (plan_run, measure_stages, decide_verdict, write_report)
 
 
 def gate(options: Options) -> GateRun:
@@ -107,6 +137,15 @@ def gate(options: Options) -> GateRun:
     run = GateRun(options)
     for step in STEPS:
         step(run)
+    return run
+
+
+def measure_only(options: Options) -> GateRun:
+    """Measure the chosen stages and decide nothing; the run folder is a part that ``gate`` can put together."""
+    run = GateRun(options)
+    plan_run(run)
+    measure_stages(run)
+    finish_part(options, *run.ready, run.stages, run.started)
     return run
 
 
@@ -133,6 +172,7 @@ def _decide(run: GateRun, apps: Sequence[str], rows: Iterator[Measurement], look
         stages=[stage.result() for stage in run.stages],
         options=DecideOptions(
             changes=[line for name in apps if plan.changed(name) for line in plan.changes(name)],
+            stage_of=lambda app, metric: suites[app].stage_of(metric),
             looks=Looks(max(suites[name].suite.max_looks for name in apps)),
             look=max(look, *(stage.looks for stage in run.stages), 1) if run.stages else max(look, 1),
         ),
@@ -142,7 +182,3 @@ def _decide(run: GateRun, apps: Sequence[str], rows: Iterator[Measurement], look
 def _undecided(run: GateRun, app: str, look: int) -> bool:
     return needs_another_look(_decide(run, [app], (row for row in _all_rows(run) if row.app == app), look))
 
-
-def iso(moment: float) -> str:
-    """The moment as UTC, to the second."""
-    return datetime.fromtimestamp(moment, UTC).isoformat(timespec="seconds")

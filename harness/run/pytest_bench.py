@@ -12,7 +12,7 @@ import aiohttp
 from harness.errors import SignoffError
 from harness.evals import Arm, EvalRun, Progress, Scorer
 from harness.run.gateway import Gateway
-from harness.run.measure import load_cases
+from harness.run.stages.asking import load_cases
 from harness.run.options import Options
 from harness.run.plan import Plan, make_plan
 from harness.serve.engine.hub import cache_identity

@@ -6,19 +6,29 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from typing import TypeVar
 
 from harness.errors import Problem, UsageError
 from harness.spec.adapters import AdapterVersion, load_adapter, unfit
 from harness.spec.apps import App, FunctionStep, LlmStep
+from harness.spec.base import Spec
 from harness.spec.cases import CaseFile, duplicates, load_case_file
 from harness.spec.gates import Gate, GatesFile
+from harness.spec.judges import JudgeFiles, load_judges
+from harness.spec.load import LoadProfile
 from harness.spec.models import Model
+from harness.spec.monitor import Monitor
+from harness.spec.probes import Probes
 from harness.spec.prompts import Prompt, load_prompt
+from harness.spec.stages import STAGES, StageName
 from harness.spec.step_prompts import missing_packages, prompt_identity, prompt_problems
 from harness.spec.suites import Suite
 from harness.spec.traffic import FILE, read_traffic
 from harness.spec.yaml_file import line_in, load
 from harness.store import digest_bytes, digest_of
+
+
+SpecT = TypeVar("SpecT", bound=Spec)
 
 
 @dataclass(frozen=True)
@@ -63,6 +73,27 @@ class SuiteFiles:
     gates: tuple[Gate, ...]
     case_files: tuple[CaseFile, ...]
     digest: str
+    load: LoadProfile | None = None
+    probes: Probes | None = None
+    judges: Mapping[str, JudgeFiles] = field(default_factory=dict)
+    monitor: Monitor | None = None
+
+    @property
+    def stages(self) -> tuple[StageName, ...]:
+        """The stages that measure something of the app, in their order."""
+        return tuple(name for name in STAGES if name in set(self.metrics.values()))
+
+    @cached_property
+    def metrics(self) -> Mapping[str, StageName]:
+        """Every metric that the suite measures, with its stage; a check may add names behind a dot to its own."""
+        found: dict[str, StageName] = {check.id: "evals" if check.graded else "regression" for check in self.suite.checks}
+        found |= dict.fromkeys((rule.id for rule in self.suite.properties), "regression")
+        found |= dict.fromkeys(self.load.metrics if self.load else (), "load")
+        return found | dict.fromkeys(self.probes.metrics if self.probes else (), "safety")
+
+    def stage_of(self, metric: str) -> StageName | None:
+        """The stage that measures ``metric``, None when none does."""
+        return self.metrics.get(metric) or self.metrics.get(metric.split(".")[0])
 
 
 @dataclass(frozen=True)
@@ -234,12 +265,27 @@ def _load_suite(folder: Path, app: AppFiles | None, state: _Loading) -> SuiteFil
     if not files:
         problems.append(Problem(state.shown(folder), None, "no cases/*.jsonl; a suite needs at least one case"))
     _, traffic = read_traffic(folder, state.shown(folder / FILE))
-    state.problems += problems + more + duplicates(files) + traffic
+    judges, wrong = load_judges(folder, state.root)
+    state.problems += problems + more + duplicates(files) + traffic + wrong
+    load_profile = _optional(folder / "load.yaml", LoadProfile, state)
+    probes = _optional(folder / "probes.yaml", Probes, state)
+    monitor = _optional(folder / "monitor.yaml", Monitor, state)
     if suite is None or gates is None:
         return None
-    state.problems += _cross(suite, gates, app, files, folder, state)
     content = [digest_bytes(path.read_bytes().replace(b"\r\n", b"\n")) for path in _yardstick(folder)]
-    return SuiteFiles(suite, _with_steps(gates.gates, suite), tuple(files), digest_of(content))
+    found = SuiteFiles(
+        suite, _with_steps(gates.gates, suite), tuple(files), digest_of(content), load_profile, probes, judges, monitor
+    )
+    state.problems += _cross(found, app, folder, state)
+    return found
+
+
+def _optional(file: Path, kind: type[SpecT], state: _Loading) -> SpecT | None:
+    if not file.is_file():
+        return None
+    found, problems = load(file, state.shown(file), kind)
+    state.problems += problems
+    return found
 
 
 def _with_steps(gates: Sequence[Gate], suite: Suite) -> tuple[Gate, ...]:
@@ -251,23 +297,21 @@ def _with_steps(gates: Sequence[Gate], suite: Suite) -> tuple[Gate, ...]:
 
 
 def _yardstick(folder: Path) -> Sequence[Path]:
-    files = [folder / "suite.yaml", folder / "gates.yaml", *folder.glob("cases/*.jsonl"), *folder.glob("cases/*.yaml")]
+    files = [folder / f"{name}.yaml" for name in ("suite", "gates", "load", "probes")]
+    files += [*folder.glob("cases/*.jsonl"), *folder.glob("cases/*.yaml"), *folder.glob("judges/*/*")]
     return sorted(path for path in files if path.is_file())
 
 
-def _cross(
-    suite: Suite, gates: GatesFile, app: AppFiles | None, files: Sequence[CaseFile], folder: Path, state: _Loading
-) -> list[Problem]:
-    shown = state.shown(folder / "gates.yaml")
+def _cross(found: SuiteFiles, app: AppFiles | None, folder: Path, state: _Loading) -> list[Problem]:
+    suite, shown = found.suite, state.shown(folder / "gates.yaml")
     problems = []
-    ids = [gate.id for gate in gates.gates]
+    ids = [gate.id for gate in found.gates]
     problems += [
         Problem(shown, 1, f"gate id {name!r} stands twice") for name in sorted({i for i in ids if ids.count(i) > 1})
     ]
-    metrics = {check.id for check in suite.checks} | {rule.id for rule in suite.properties}
-    for gate in gates.gates:
-        if gate.metric.split(".")[0] not in metrics:
-            known = ", ".join(sorted(metrics))
+    for gate in found.gates:
+        if found.stage_of(gate.metric) is None:
+            known = ", ".join(sorted(found.metrics))
             problems.append(
                 Problem(shown, 1, f"gate {gate.id!r}: no metric {gate.metric!r}; the suite measures: {known}")
             )
@@ -283,7 +327,12 @@ def _cross(
         if app and step and step not in steps:
             where = state.shown(folder / "suite.yaml")
             problems.append(Problem(where, 1, f"{what}: no step {step!r}; the app has {', '.join(sorted(steps))}"))
-    for file in files:
+    for check in suite.checks:
+        judge = check.check.removeprefix("judge/") if check.check.startswith("judge/") else ""
+        if judge and judge not in found.judges:
+            known, where = ", ".join(found.judges) or "none", state.shown(folder / "suite.yaml")
+            problems.append(Problem(where, 1, f"check {check.id!r}: no judge {judge!r} in judges/; there are: {known}"))
+    for file in found.case_files:
         undeclared = sorted({name for case in file.cases for name in case.slices} - set(suite.slices))
         problems += [Problem(file.path, None, f"slice {name!r} is not declared in suite.yaml") for name in undeclared]
     return problems

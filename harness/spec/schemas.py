@@ -13,7 +13,11 @@ from pydantic import BaseModel
 from harness.spec.apps import App
 from harness.spec.gates import GatesFile
 from harness.spec.keys import Keys
+from harness.spec.judges import Judge
+from harness.spec.load import LoadProfile
 from harness.spec.models import Model
+from harness.spec.monitor import Monitor
+from harness.spec.probes import Probes
 from harness.spec.prompts import FrontMatter
 from harness.spec.serving import Serving
 from harness.spec.suites import Case, ExternalCases, Suite
@@ -26,6 +30,10 @@ FILES: Mapping[str, tuple[type[BaseModel], str]] = {
     "gates": (GatesFile, "suites/<app>/gates.yaml"),
     "case": (Case, "one line of suites/<app>/cases/*.jsonl"),
     "external-cases": (ExternalCases, "suites/<app>/cases/*.yaml"),
+    "judge": (Judge, "suites/<app>/judges/<name>/judge.yaml"),
+    "load": (LoadProfile, "suites/<app>/load.yaml"),
+    "probes": (Probes, "suites/<app>/probes.yaml"),
+    "monitor": (Monitor, "suites/<app>/monitor.yaml"),
     "traffic": (Traffic, "suites/<app>/traffic.yaml"),
     "keys": (Keys, "the key file of a gateway, kept outside the repository"),
     "serve": (Serving, "serve.yaml in the repository's root"),

@@ -24,6 +24,11 @@ class CheckSpec(Spec):
     settings: dict[str, Any] = Field(default_factory=dict, alias="with")
     description: str = ""
 
+    @property
+    def graded(self) -> bool:
+        """Whether a model grades: ``judge/<name>`` and ``deepeval/<metric>``, measured by the stage ``evals``."""
+        return self.check.startswith(("judge/", "deepeval/"))
+
 
 class PropertySpec(Spec):
     """An invariance: the step's output, or its ``field``, must not change when its input is rewritten by ``transform``.

@@ -44,15 +44,20 @@ class Purse:
     """A limiter that remembers what was reserved and settled."""
 
     refusal: ApiError | None = None
-    reserved: list[tuple[str, int, bool]] = field(default_factory=list)
+    admitted: list[str] = field(default_factory=list)
+    reserved: list[int] = field(default_factory=list)
     settled: list[int] = field(default_factory=list)
 
-    def admit(self, principal: Principal, tokens: int, *, stream: bool) -> Purse:
+    def admit(self, principal: Principal) -> Purse:
         """Take note."""
         if self.refusal is not None:
             raise self.refusal
-        self.reserved.append((principal.key_id, tokens, stream))
+        self.admitted.append(principal.key_id)
         return self
+
+    def reserve(self, tokens: int) -> None:
+        """Take note."""
+        self.reserved.append(tokens)
 
     def settle(self, tokens: int) -> None:
         """Take note."""
@@ -89,6 +94,7 @@ class Bench:
         """The gateway."""
         models = {
             "m": LoadedModel("m", MODEL, self.engine),
+            "other": LoadedModel("other", "e" * 64, self.engine),
             "far": LoadedModel("far", "f" * 64, self.engine, pinned=False),
         }
         cache = self.shelf if self.cache else None

@@ -11,12 +11,15 @@ from fastapi.testclient import TestClient
 
 from harness.errors import SignoffError
 from harness.serve.gateway.api_errors import ApiError
+from harness.serve.gateway.feedback import FeedbackBook
+from harness.serve.gateway.limiter import KeyLimiter
 from harness.serve.gateway.parts import Arm, Parts
 from harness.serve.gateway.routes import create_app
 from harness.serve.gateway.served import BrokenStepError, LoadedModel
 from harness.serve.gateway.shadows import Shadows
 from harness.serve.gateway.turn import Turn
 from harness.serve.protocol import OverloadedError
+from harness.spec.serving import Limits
 from tests.serve.bench import Bench
 from tests.serve.gateways import (
     APP,
@@ -117,9 +120,25 @@ def test_what_is_reserved_is_settled(bench: Bench) -> None:
         post(client, model="m", max_tokens=0)
         bench.engine.failure = OverloadedError("full", 3.0)
         post(client, model="m", max_tokens=4)
-    assert bench.purse.reserved[0] == ("development", len("hello") // 4 + 1 + 100, True)
-    assert bench.purse.reserved[1][1] == len("hello") // 4 + 1 + 40
-    assert bench.purse.settled == [7 + 10, 5, 0]
+    assert bench.purse.admitted == ["development"] * 4
+    assert bench.purse.reserved[:2] == [len("hello") // 4 + 1 + 100, len("hello") // 4 + 1 + 40]
+    assert bench.purse.settled == [7 + 10, 5, 0, 0]
+
+
+def test_the_limiter_is_asked_before_the_body_is_read(bench: Bench) -> None:
+    """Beyond the limits a body of any size or form is turned away unread, feedback like the rest."""
+    bench.purse.refusal = ApiError(429, "slow down", code="rate_limit_exceeded")
+    with bench.client() as client:
+        for route in ("chat/completions", "completions", "embeddings"):
+            assert client.post(f"/v1/{route}", content=b"x" * 20 * 2**20).status_code == 429
+
+
+def test_feedback_counts_as_a_request() -> None:
+    """A key's feedback is held to its requests a minute, whatever became of the requests."""
+    parts = Parts(limiter=KeyLimiter(Limits(requests_per_minute=2)), feedback=FeedbackBook(lambda *_: None))
+    with TestClient(create_app({}, {}, parts)) as client:
+        found = [client.post("/v1/feedback", json={"response_id": "x", "thumb": "up"}).status_code for _ in range(3)]
+    assert found == [404, 404, 429]
 
 
 def test_a_refusal_of_the_limiter_is_the_answer(bench: Bench) -> None:
@@ -202,7 +221,7 @@ def test_a_client_that_leaves_is_told_as_cancelled(bench: Bench, stream: bool) -
     asyncio.run(run())
     assert (bench.turn.outcome, bench.turn.status) == ("cancelled", 499)
     assert bench.engine.open == 0
-    assert bench.purse.settled == [bench.purse.reserved[0][1]]
+    assert bench.purse.settled == bench.purse.reserved[:1]
 
 
 def test_an_observer_that_fails_hurts_nobody(bench: Bench) -> None:

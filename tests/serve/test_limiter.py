@@ -129,6 +129,26 @@ def test_a_refused_request_uses_nothing_up() -> None:
     place.settle(2)
 
 
+def test_tokens_are_reserved_when_they_are_known() -> None:
+    """A request that waits for its tokens holds a place; the tokens count once, and what does not fit is refused."""
+    clock = Clock()
+    limiter = KeyLimiter(WIDE, monotonic=clock)
+    mine = key(tokens_per_minute=100, concurrent=2)
+    first, second = limiter.admit(mine), limiter.admit(mine)
+    assert refused(limiter, mine, 0).status == 429
+    first.reserve(70)
+    with pytest.raises(ApiError, match="100 tokens a minute") as raised:
+        second.reserve(31)
+    assert raised.value.status == 429
+    with pytest.raises(ApiError) as raised:
+        second.reserve(101)
+    assert (raised.value.status, raised.value.param) == (400, "max_tokens")
+    second.settle(0)
+    first.settle(60)
+    limiter.admit(mine, 40)
+    assert refused(limiter, mine, 1).headers["retry-after"] == "60"
+
+
 def test_settling_twice_changes_nothing() -> None:
     """A place is given back once, however often it is settled."""
     limiter = KeyLimiter(WIDE)

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -52,11 +52,50 @@ class LoraWeights:
 
 
 @dataclass(frozen=True, slots=True)
-class Routing:
-    """The adapters of one batch: projections by module name, and ``mask`` ``[ranks, tokens]`` (None: all tokens)."""
+class Stacks:
+    """The adapters of a combination side by side: for each module ``down`` ``[ranks, in]`` and ``up`` ``[ranks, out]``.
+
+    ``groups`` holds, for modules that read one input, their downs stacked.
+    """
 
     modules: Mapping[str, tuple[torch.Tensor, torch.Tensor]]
-    mask: torch.Tensor | None
+    groups: dict[tuple[str, ...], torch.Tensor] = field(default_factory=dict)
+
+    def down(self, group: tuple[str, ...]) -> torch.Tensor:
+        """The downs of all modules of ``group``, one below the other."""
+        import torch
+
+        if len(group) == 1:
+            return self.modules[group[0]][0]
+        if group not in self.groups:
+            self.groups[group] = torch.cat([self.modules[name][0] for name in group], 0)
+        return self.groups[group]
+
+
+class Routing:
+    """The adapters of one batch; ``mask`` ``[ranks, tokens]`` says whose tokens each rank is for (None: all)."""
+
+    def __init__(self, stacks: Stacks, mask: torch.Tensor | None) -> None:
+        self.stacks, self._masks = stacks, {1: mask}
+        self._input: Any = None
+        self._downs: dict[str, torch.Tensor] = {}
+
+    def down(self, name: str, given: torch.Tensor, group: tuple[str, ...]) -> torch.Tensor:
+        """``m * A x`` ``[ranks, tokens]`` of a module; those of its ``group`` are computed with the first of them."""
+        if self._input is not given or name not in self._downs:
+            # Transposed, because a product with so few columns is four times slower than one with so few rows.
+            found = self.stacks.down(group) @ given.flatten(0, -2).t()
+            mask = self._mask(len(group))
+            if mask is not None:
+                found.mul_(mask)
+            self._input, self._downs = given, dict(zip(group, found.chunk(len(group)), strict=True))
+        return self._downs[name]
+
+    def _mask(self, times: int) -> torch.Tensor | None:
+        mask = self._masks[1]
+        if mask is not None and times not in self._masks:
+            self._masks[times] = mask.repeat(times, 1)
+        return self._masks.get(times)
 
 
 class AdapterBank:
@@ -66,8 +105,10 @@ class AdapterBank:
         self._linears = _linears(model)
         self._dtype, self._device = model.dtype, model.device
         self._adapters: dict[str, LoraWeights] = {}
-        self._combined: OrderedDict[tuple[str, ...], Mapping[str, tuple[torch.Tensor, torch.Tensor]]] = OrderedDict()
-        self._hooked: set[str] = set()
+        self._combined: OrderedDict[tuple[str, ...], Stacks] = OrderedDict()
+        # Modules that were seen to read one input (queries, keys and values do) share one down-projection.
+        self._groups: dict[str, tuple[str, ...]] = {}
+        self._last: tuple[Any, str] = (None, "")
         self.routing: Routing | None = None
 
     def __contains__(self, digest: object) -> bool:
@@ -91,9 +132,9 @@ class AdapterBank:
     def add(self, adapter: LoraWeights) -> None:
         """Make an adapter known; its modules are watched from now on."""
         self._adapters[adapter.digest] = adapter
-        for name in adapter.modules.keys() - self._hooked:
+        for name in adapter.modules.keys() - self._groups.keys():
             self._linears[name].register_forward_hook(self._hook(name))
-            self._hooked.add(name)
+            self._groups[name] = (name,)
 
     def remove(self, digest: str) -> None:
         """Forget an adapter; unknown ones are ignored."""
@@ -108,9 +149,9 @@ class AdapterBank:
         used = tuple(sorted({digest for digest, _ in runs if digest is not None}))
         if not used:
             return None
-        modules = self._combine(used)
+        stacks = self._combine(used)
         if len(used) == 1 and all(digest is not None for digest, _ in runs):
-            return Routing(modules, None)
+            return Routing(stacks, None)
         starts, rank = {}, 0
         for each in used:
             starts[each] = rank
@@ -121,14 +162,12 @@ class AdapterBank:
             if digest is not None:
                 mask[starts[digest] : starts[digest] + self._adapters[digest].rank, at : at + count] = 1
             at += count
-        return Routing(modules, mask.to(self._device))
+        return Routing(stacks, mask.to(self._device))
 
-    def _combine(self, used: tuple[str, ...]) -> Mapping[str, tuple[torch.Tensor, torch.Tensor]]:
+    def _combine(self, used: tuple[str, ...]) -> Stacks:
         """The projections of several adapters side by side; an adapter without a module has zeros there."""
         import torch
 
-        if len(used) == 1:
-            return self._adapters[used[0]].modules
         if used in self._combined:
             self._combined.move_to_end(used)
             return self._combined[used]
@@ -145,25 +184,31 @@ class AdapterBank:
                 for adapter in adapters
             ]
             combined[name] = (torch.cat([down for down, _ in pairs], 0), torch.cat([up for _, up in pairs], 0))
-        self._combined[used] = combined
+        stacks = self._combined[used] = Stacks(combined)
         while len(self._combined) > _COMBINATIONS:
             self._combined.popitem(last=False)
-        return combined
+        return stacks
 
     def _hook(self, name: str) -> Any:
         def add_delta(_: Any, args: tuple[torch.Tensor, ...], output: torch.Tensor) -> torch.Tensor:
             routing = self.routing
-            pair = routing.modules.get(name) if routing is not None else None
-            if routing is None or pair is None:
+            if routing is None or name not in routing.stacks.modules:
                 return output
-            # Transposed, because a product with so few columns is four times slower than one with so few rows.
-            down = pair[0] @ args[0].flatten(0, -2).t()
-            if routing.mask is not None:
-                down.mul_(routing.mask)
-            output.view(-1, output.shape[-1]).addmm_(down.t(), pair[1])
+            self._learn(name, args[0])
+            group = tuple(mate for mate in self._groups[name] if mate in routing.stacks.modules)
+            down = routing.down(name, args[0], group)
+            output.view(-1, output.shape[-1]).addmm_(down.t(), routing.stacks.modules[name][1])
             return output
 
         return add_delta
+
+    def _learn(self, name: str, given: torch.Tensor) -> None:
+        """Modules that are called with the very same tensor, one after the other, are a group from the next pass on."""
+        last, before = self._last
+        if last is given and name not in self._groups[before]:
+            group = (*self._groups[before], name)
+            self._groups |= dict.fromkeys(group, group)
+        self._last = (given, name)
 
     def _misfits(self, name: str, parts: Mapping[str, Any], rank: int) -> list[str]:
         linear = self._linears.get(name)

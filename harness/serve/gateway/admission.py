@@ -46,7 +46,8 @@ class Admission:
     async def generating(self, request: Request, running: Running) -> Admitted:
         """A chat or a completion."""
         turn = running.turn
-        body = await self._read(request, running)
+        raw = await self._read(request, running)
+        body: Sampled = parse(raw, ChatRequest if turn.route == "chat" else CompletionRequest)
         turn.asked, turn.stream, turn.user = body.model[:_NAME_SHOWN], body.stream, body.user or ""
         self._catalogue.generating(turn.principal, body.model)
         if isinstance(body, ChatRequest) and body.trace:
@@ -66,33 +67,35 @@ class Admission:
             target = ModelTarget.of(self._catalogue.models[body.model], body)
         target.tell(turn)
         turn.digest, turn.input = target.digest, body.shown() if running.observers else ""
-        self._reserve(running, target.estimate)
+        _reserve(running, target.estimate)
         return Admitted(body, target, shadows)
 
     async def embedding(self, request: Request, running: Running) -> tuple[EmbeddingRequest, ServedEmbedder, Embedder]:
         """Texts to embed."""
         turn = running.turn
-        turn.principal = self._parts.access.identify(request.headers)
-        body = parse(await read_body(request, self._limits), EmbeddingRequest)
+        body = parse(await self._read(request, running), EmbeddingRequest)
         turn.asked, turn.user = body.model[:_NAME_SHOWN], body.user or ""
         served = self._catalogue.embedding(turn.principal, body.model)
         turn.model, turn.digest = served.name, served.digest
         embedder = await served.embedder()
         body.check(self._limits, embedder.sizes)
-        self._reserve(running, body.estimated_tokens())
+        _reserve(running, body.estimated_tokens())
         return body, served, embedder
 
-    async def _read(self, request: Request, running: Running) -> Sampled:
-        running.turn.principal = self._parts.access.identify(request.headers)
-        raw = await read_body(request, self._limits)
-        return parse(raw, ChatRequest if running.turn.route == "chat" else CompletionRequest)
-
-    def _reserve(self, running: Running, tokens: int) -> None:
-        running.estimate = tokens
-        running.reservation = self._parts.limiter.admit(running.turn.principal, tokens, stream=running.turn.stream)
+    async def _read(self, request: Request, running: Running) -> bytes:
+        """The body; a request beyond the limits is turned away before anything of it is read."""
+        principal = running.turn.principal = self._parts.access.identify(request.headers)
+        running.reservation = self._parts.limiter.admit(principal)
+        return await read_body(request, self._limits)
 
     def _answer_id(self, running: Running) -> str:
         prefix: Prefix = "chatcmpl" if running.turn.route == "chat" else "cmpl"
         if self._parts.feedback is None:
             return f"{prefix}-{uuid.uuid4().hex}"
         return self._parts.feedback.response_id(running.turn.id, running.turn.principal.key_id, prefix)
+
+
+def _reserve(running: Running, tokens: int) -> None:
+    assert running.reservation is not None
+    running.estimate = tokens
+    running.reservation.reserve(tokens)

@@ -62,6 +62,11 @@ class Connection(H11Protocol):
         super().data_received(data)
         self._enter_phase()
 
+    def eof_received(self) -> None:
+        """Give up an answer whose client has left: asyncio would first wait for it to read what is buffered."""
+        if self._waits_for() == "answering":
+            self.transport.abort()
+
     def on_response_complete(self) -> None:
         """Go on with the connection after an answer."""
         super().on_response_complete()

@@ -30,8 +30,9 @@ class _Use:
 class KeyLimiter:
     """The ``Limiter`` of a gateway. A limit that a key does not have is the server's own.
 
-    A refused request uses nothing up. Tokens are reserved as estimated and corrected when the request is over; one
-    that is refused later (by the model, say) is settled with 0 tokens and counts as a request only.
+    A request that is not admitted uses nothing up. Tokens are reserved as estimated, once the request was read, and
+    corrected when it is over; one that is refused after it was admitted is settled with 0 tokens and counts as a
+    request only.
     """
 
     def __init__(self, limits: Limits, *, monotonic: Callable[[], float] = time.monotonic) -> None:
@@ -41,16 +42,14 @@ class KeyLimiter:
         self._lock = threading.Lock()
         self._lost: deque[Place] = deque()
 
-    def admit(self, principal: Principal, tokens: int, *, stream: bool = False) -> Place:
-        """Reserve a request of about ``tokens`` tokens.
+    def admit(self, principal: Principal, tokens: int = 0) -> Place:
+        """Reserve a request of about ``tokens`` tokens, or of a number that ``Place.reserve`` tells later.
 
         ApiError 429 with ``retry-after`` if it has to wait; 400 if it is larger than a whole minute's tokens.
         """
         own, limits = principal.limits, self._limits
         a_minute = _either(own.tokens_per_minute, limits.tokens_per_minute)
-        if tokens > a_minute:
-            message = f"this request may use {tokens} tokens, and the limit is {a_minute} a minute"
-            raise invalid(f"{message}; send less text or ask for fewer tokens", "max_tokens")
+        _fits(tokens, a_minute)
         self._find_lost()
         with self._lock:
             now, use = self._now(), self._uses.setdefault(principal.key_id, _Use())
@@ -62,19 +61,23 @@ class KeyLimiter:
                 (_or_soon(use.requests.wait(1, requests, now)), f"{requests} requests a minute"),
                 (_or_soon(use.tokens.wait(tokens, a_minute, now)), f"{a_minute} tokens a minute"),
             )
-            longest, limit = max(waits)
-            if longest > 0:
-                raise _limited(limit, longest)
+            _admissible(*max(waits))
             use.requests.use(1, 0, now)
             use.tokens.hold(tokens)
             use.running += 1
-        return Place(self, use, tokens)
+        return Place(self, use, tokens, a_minute)
 
     def running(self, key_id: str) -> int:
         """How many requests of a key hold a place now."""
         self._find_lost()
         use = self._uses.get(key_id)
         return 0 if use is None else use.running
+
+    def _reserve(self, use: _Use, tokens: int, a_minute: int) -> None:
+        _fits(tokens, a_minute)
+        with self._lock:
+            _admissible(_or_soon(use.tokens.wait(tokens, a_minute, self._now())), f"{a_minute} tokens a minute")
+            use.tokens.hold(tokens)
 
     def _settle(self, use: _Use, held: int, used: int) -> None:
         with self._lock:
@@ -90,11 +93,16 @@ class KeyLimiter:
 class Place:
     """A request's reservation, to be settled exactly when the request is over, however it ends."""
 
-    __slots__ = ("_limiter", "_open", "_use", "tokens")
+    __slots__ = ("_a_minute", "_limiter", "_open", "_use", "tokens")
 
-    def __init__(self, limiter: KeyLimiter, use: _Use, tokens: int) -> None:
-        self._limiter, self._use, self.tokens = limiter, use, tokens
+    def __init__(self, limiter: KeyLimiter, use: _Use, tokens: int, a_minute: int) -> None:
+        self._limiter, self._use, self.tokens, self._a_minute = limiter, use, tokens, a_minute
         self._open = True
+
+    def reserve(self, tokens: int) -> None:
+        """Hold about ``tokens`` more; ApiError like ``KeyLimiter.admit``, after which nothing more is held."""
+        self._limiter._reserve(self._use, tokens, self._a_minute)
+        self.tokens += tokens
 
     def settle(self, tokens: int) -> None:
         """Give the place back and count the ``tokens`` that were used; repeated calls do nothing."""
@@ -107,6 +115,17 @@ class Place:
         # because a collection may happen while the lock is held; the next admission does it, at the estimate.
         if self._open:
             self._limiter._lost.append(self)
+
+
+def _fits(tokens: int, a_minute: int) -> None:
+    if tokens > a_minute:
+        message = f"this request may use {tokens} tokens, and the limit is {a_minute} a minute"
+        raise invalid(f"{message}; send less text or ask for fewer tokens", "max_tokens")
+
+
+def _admissible(wait: float, limit: str) -> None:
+    if wait > 0:
+        raise _limited(limit, wait)
 
 
 def _or_soon(wait: float | None) -> float:

@@ -23,6 +23,10 @@ class Access(Protocol):
 class Reservation(Protocol):
     """A place that a request holds until it is over."""
 
+    def reserve(self, tokens: int) -> None:
+        """Reserve about ``tokens`` tokens for it; ApiError 429 or 400 when they are too many."""
+        ...
+
     def settle(self, tokens: int) -> None:
         """Give the place back, and correct the reserved estimate by what was used; repeated calls do nothing."""
         ...
@@ -31,8 +35,8 @@ class Reservation(Protocol):
 class Limiter(Protocol):
     """Holds every key to its limits."""
 
-    def admit(self, principal: Principal, tokens: int, *, stream: bool) -> Reservation:
-        """Reserve one request of about ``tokens`` tokens; ApiError 429 with Retry-After when it is too much."""
+    def admit(self, principal: Principal) -> Reservation:
+        """A place for one request; ApiError 429 with Retry-After when it is one too many."""
         ...
 
 
@@ -111,12 +115,15 @@ class _Open:
 
 
 class _Place:
+    def reserve(self, tokens: int) -> None:
+        pass
+
     def settle(self, tokens: int) -> None:
         pass
 
 
 class _Unlimited:
-    def admit(self, principal: Principal, tokens: int, *, stream: bool) -> Reservation:
+    def admit(self, principal: Principal) -> Reservation:
         return _Place()
 
 

@@ -113,7 +113,12 @@ class Gateway:
         take = feedback_route(book, self.settings.limits)
 
         async def endpoint(request: Request) -> ASGIApp:
-            return await take(request, self.parts.access.identify(request.headers))
+            principal = self.parts.access.identify(request.headers)
+            place = self.parts.limiter.admit(principal)
+            try:
+                return await take(request, principal)
+            finally:
+                place.settle(0)
 
         return endpoint
 

@@ -72,8 +72,8 @@ class ModelTarget:
 
     @property
     def repeatable(self) -> bool:
-        """True for greedy decoding, and for draws whose seed was sent to a model whose bytes are known."""
-        return self.requests[0].decoding.temperature == 0 or (self.seeded and self.model.pinned)
+        """True for greedy decoding and for draws whose seed was sent, by a model whose bytes are known."""
+        return self.model.pinned and (self.requests[0].decoding.temperature == 0 or self.seeded)
 
     def canonical(self) -> Mapping[str, object]:
         """The calls, one a choice."""

@@ -1,0 +1,8 @@
+"""The stages by name, in the order in which a run measures them."""
+
+from __future__ import annotations
+
+from typing import Literal, get_args
+
+StageName = Literal["regression", "evals", "load", "safety"]
+STAGES: tuple[StageName, ...] = get_args(StageName)
