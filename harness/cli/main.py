@@ -38,7 +38,9 @@ def parser() -> Parser:
     gate.add_argument(
         "--profile", choices=("pr", "nightly", "release"), default="pr", help="which gates apply (default: pr)"
     )
-    gate.add_argument("--only", action="append", default=[], metavar="STAGE", help="run this stage only; may be repeated")
+    gate.add_argument(
+        "--only", action="append", default=[], metavar="STAGE", help="run this stage only; may be repeated"
+    )
     gate.add_argument(
         "--skip", action="append", default=[], metavar="STAGE", help="leave this stage out; its gates stay undecided"
     )

@@ -10,11 +10,11 @@ from typing import Any
 
 from harness.errors import SignoffError, UsageError
 from harness.run.differences import Difference, changed_answers, differences
-from harness.run.stages.record import Context
-from harness.run.stages.regression import measure
 from harness.run.options import Options
 from harness.run.plan import Plan, code_problems
 from harness.run.prompt_versions import two_versions
+from harness.run.stages.record import Context
+from harness.run.stages.regression import measure
 from harness.spec.apps import LlmStep
 from harness.spec.git import Revision
 from harness.spec.prompts import Prompt

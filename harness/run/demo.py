@@ -25,11 +25,11 @@ import orjson
 from harness.errors import SignoffError
 from harness.evals import Arm, EvalRun, Progress, Scorer, Tally, bind_checks
 from harness.run.check import warnings_of
-from harness.run.stages.asking import load_cases
-from harness.run.stages.record import StageReport
 from harness.run.options import Options
 from harness.run.pipeline import GateRun, decide_verdict, write_report
 from harness.run.plan import Plan
+from harness.run.stages.asking import load_cases
+from harness.run.stages.record import StageReport
 from harness.serve import Generation, GenerationRequest
 from harness.serve.steps.callers import Answer, Caller
 from harness.serve.steps.chain import Call, Chain

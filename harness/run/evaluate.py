@@ -8,11 +8,11 @@ from collections.abc import Iterable
 from typing import Any
 
 from harness.errors import UsageError
-from harness.run.stages.record import Context
-from harness.run.stages.regression import measure
 from harness.run.options import Options
 from harness.run.parts import finish_part
 from harness.run.plan import make_plan
+from harness.run.stages.record import Context
+from harness.run.stages.regression import measure
 from harness.spec.measurement import Measurement, read_measurements
 from harness.store import RunFolder
 
@@ -42,7 +42,7 @@ def summarise(rows: Iterable[Measurement]) -> list[dict[str, Any]]:
     values: dict[_Key, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
     missed: dict[_Key, dict[str, int]] = defaultdict(lambda: {"unscored": 0, "error": 0})
     for row in rows:
-        key = (row.app, row.metric, row.variant)
+        key: _Key = (row.app, row.metric, row.variant)
         if row.value is None:
             missed[key][row.status] += 1
         else:

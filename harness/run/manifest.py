@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from harness import __version__
-from harness.run.stages.record import StageReport
 from harness.run.options import Options
 from harness.run.plan import Plan
+from harness.run.stages.record import StageReport
 from harness.spec.git import state
 from harness.spec.repository import AppFiles
 

@@ -1,4 +1,4 @@
-"""Measuring in parts: stages on other machines or in other jobs, each a run folder without a verdict; then put together.
+"""Measuring in parts: stages in other jobs, each a run folder without a verdict; then put together.
 
 A part is trusted as far as its manifest goes: the bytes are those that were written, and they were measured on exactly
 the digests and by exactly the yardstick that are under review here.
@@ -63,14 +63,17 @@ def _same_subject(part: RunFolder, options: Options, plan: Plan) -> None:
         raise UsageError(message)
     for name in plan.repository.apps:
         base = plan.baselines.get(name)
-        here = {"candidate": plan.repository.apps[name].digest, "baseline": base.digest if base else None}
+        here: dict[str, str | None] = {
+            "candidate": plan.repository.apps[name].digest,
+            "baseline": base.digest if base else None,
+        }
         for arm, digest in here.items():
             there = (said.get("apps") or {}).get(name, {}).get(arm)
             if name in said.get("apps", {}) and there != digest:
                 message = f"{where} measured {name} {arm} {str(there)[:12]}, under review is {str(digest)[:12]}"
                 raise UsageError(f"{message}; measure it on this commit")
-    here, there = yardstick_of(plan), said.get("yardstick") or {}
-    if moved := sorted(name for name in there if name in here and here[name] != there[name]):
+    now, then = yardstick_of(plan), said.get("yardstick") or {}
+    if moved := sorted(name for name in then if name in now and now[name] != then[name]):
         message = f"{where} measured {', '.join(moved)} with other cases, checks or gates; measure it on this commit"
         raise UsageError(message)
 
@@ -111,9 +114,7 @@ def _copy(source: Path, target: Path, stage: str) -> None:
             shutil.copyfileobj(data, out)
 
 
-def finish_part(
-    options: Options, plan: Plan, folder: RunFolder, stages: Sequence[StageReport], started: float
-) -> None:
+def finish_part(options: Options, plan: Plan, folder: RunFolder, stages: Sequence[StageReport], started: float) -> None:
     """Write the manifest of a run that decides nothing."""
     times = {"run_id": folder.run_id, "started": iso(started), "finished": iso(time.time())}
     folder.finish(manifest(options, plan, stages, times | {"wall_s": round(time.time() - started, 3)}, []))

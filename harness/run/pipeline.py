@@ -181,4 +181,3 @@ def _decide(run: GateRun, apps: Sequence[str], rows: Iterator[Measurement], look
 
 def _undecided(run: GateRun, app: str, look: int) -> bool:
     return needs_another_look(_decide(run, [app], (row for row in _all_rows(run) if row.app == app), look))
-

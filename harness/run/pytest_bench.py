@@ -12,9 +12,9 @@ import aiohttp
 from harness.errors import SignoffError
 from harness.evals import Arm, EvalRun, Progress, Scorer
 from harness.run.gateway import Gateway
-from harness.run.stages.asking import load_cases
 from harness.run.options import Options
 from harness.run.plan import Plan, make_plan
+from harness.run.stages.asking import load_cases
 from harness.serve.engine.hub import cache_identity
 from harness.serve.steps.callers import CachingCaller, EndpointCaller
 from harness.serve.steps.chain import Call, Chain, ChainResult

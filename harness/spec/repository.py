@@ -27,7 +27,6 @@ from harness.spec.traffic import FILE, read_traffic
 from harness.spec.yaml_file import line_in, load
 from harness.store import digest_bytes, digest_of
 
-
 SpecT = TypeVar("SpecT", bound=Spec)
 
 
@@ -86,7 +85,9 @@ class SuiteFiles:
     @cached_property
     def metrics(self) -> Mapping[str, StageName]:
         """Every metric that the suite measures, with its stage; a check may add names behind a dot to its own."""
-        found: dict[str, StageName] = {check.id: "evals" if check.graded else "regression" for check in self.suite.checks}
+        found: dict[str, StageName] = {
+            check.id: "evals" if check.graded else "regression" for check in self.suite.checks
+        }
         found |= dict.fromkeys((rule.id for rule in self.suite.properties), "regression")
         found |= dict.fromkeys(self.load.metrics if self.load else (), "load")
         return found | dict.fromkeys(self.probes.metrics if self.probes else (), "safety")

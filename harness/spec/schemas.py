@@ -12,8 +12,8 @@ from pydantic import BaseModel
 
 from harness.spec.apps import App
 from harness.spec.gates import GatesFile
-from harness.spec.keys import Keys
 from harness.spec.judges import Judge
+from harness.spec.keys import Keys
 from harness.spec.load import LoadProfile
 from harness.spec.models import Model
 from harness.spec.monitor import Monitor

@@ -187,7 +187,7 @@ def test_verdict_is_plain_data_with_the_agreed_keys(decided):
     assert list(content["gates"][0]) == [
         "app", "id", "metric", "step", "slice", "rule", "statistic", "required", "better", "threshold", "n", "clusters",
         "repeats", "estimate", "low", "high", "confidence", "baseline", "candidate", "detectable", "p_value",
-        "p_adjusted", "changed", "errors", "unscored", "method", "verdict", "reason", "why",
+        "p_adjusted", "changed", "errors", "unscored", "method", "verdict", "reason", "why", "stage",
     ]  # fmt: skip
     assert content["gates"][0]["changed"] == 30
     assert content["stages"][0]["status"] == "ok"

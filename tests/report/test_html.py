@@ -28,10 +28,10 @@ def test_verdict_and_next_action_come_first(make_folder: Callable[..., Folder], 
 
 
 def test_sections_stand_in_the_order_of_a_readers_questions(make_folder: Callable[..., Folder]) -> None:
-    """Why, what changed, gates, cost, worse, better, lost, slices, all scores, identity, gaps."""
+    """What each stage found, why, what changed, gates, worse, better, lost, slices, all scores, identity, gaps."""
     _, page = parsed(make_folder("fail"))
     ids = [attrs["id"] for tag, attrs in page.tags if tag == "section" and "id" in attrs]
-    assert ids == ["gates", "cost", "worse", "better", "lost", "slices", "scores-all", "identity", "gaps"]
+    assert ids == ["stages", "gates", "worse", "better", "lost", "slices", "scores-all", "identity", "gaps"]
 
 
 def test_markup_is_well_formed(make_folder: Callable[..., Folder]) -> None:
@@ -193,4 +193,4 @@ def test_stages_that_are_absent_are_named(make_folder: Callable[..., Folder]) ->
     """A stage that the run does not know at all is listed as not part of it."""
     folder = make_folder("pass", cases=False)
     folder.manifest["stages"] = folder.manifest["stages"][:1]
-    assert "Stages that are not part of this run: load, safety." in parsed(folder)[1].words
+    assert "Stages that are not part of this run: evals, load, safety." in parsed(folder)[1].words

@@ -139,7 +139,7 @@ def test_gateway_that_dies_midway(
     with serving(chat) as stub:
         monkeypatch.setattr(FakeServer, "url", stub.url)
         monkeypatch.setattr(FakeServer, "asked", lambda: 0)
-        monkeypatch.setattr("harness.run.measure.served_as_evaluated", _nothing)
+        monkeypatch.setattr("harness.run.stages.regression.served_as_evaluated", _nothing)
         assert project.run("gate") == 0
         assert len(stub.asked) == 40
 

@@ -56,7 +56,7 @@ def test_an_arm_answers(bench: Bench) -> None:
         assert len(bench.apps["echo@b"].calls) == 1
         assert "x-signoff-arm" not in post(client, model="plain").headers
         listed = {card["id"] for card in client.get("/v1/models").json()["data"]}
-    assert listed == {"m", "far", "echo", "plain"}
+    assert listed == {"m", "other", "far", "echo", "plain"}
 
 
 def _wait(until: Any) -> None:

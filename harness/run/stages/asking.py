@@ -1,4 +1,4 @@
-"""Both arms of an app, ready to be asked through the run's gateway and caches: what every stage that asks cases needs."""
+"""Both arms of an app, ready to be asked through the run's gateway and caches."""
 
 from __future__ import annotations
 

@@ -36,7 +36,7 @@ class Context:
 
 @dataclass
 class StageReport:
-    """What a stage did, for ``run.json``. ``found`` are sentences for people; ``skipped`` and ``broken`` are reasons."""
+    """What a stage did. ``found`` are sentences for people; ``skipped`` and ``broken`` are reasons, empty if neither."""
 
     name: str
     broken: str = ""
