@@ -36,7 +36,7 @@ class Context:
 
 @dataclass
 class StageReport:
-    """What a stage did. ``found`` are sentences for people; ``skipped`` and ``broken`` are reasons, empty if neither."""
+    """What a stage did. ``found`` are sentences for people; ``skipped`` and ``broken`` are reasons, else empty."""
 
     name: str
     broken: str = ""
