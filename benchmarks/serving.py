@@ -244,20 +244,29 @@ def prefix(rounds: int, at_once: int, folder: Path, _: Path) -> dict[str, Any]:
     return {label: _medians(rows) for label, rows in found.items()}
 
 
+WAITING: Mapping[str, Mapping[str, str]] = {
+    "sleeping": {"OMP_WAIT_POLICY": "PASSIVE"},
+    "after 1,000 spins sleeping": {"OMP_WAIT_POLICY": "PASSIVE", "GOMP_SPINCOUNT": "1000"},
+    "spinning": {"OMP_WAIT_POLICY": "ACTIVE"},
+}
+SETTINGS = [
+    ("float32", "1", "sleeping"),
+    *(("float32", "2", waiting) for waiting in WAITING),
+    ("bfloat16", "1", "sleeping"),
+    ("bfloat16", "2", "sleeping"),
+]
+
+
 def settings(rounds: int, at_once: int, folder: Path, _: Path) -> dict[str, Any]:
-    """float32 and bfloat16, one and two threads, waiting threads that sleep or spin: each in a process of its own."""
+    """float32 and bfloat16, one and two threads, idle threads that sleep or spin: each in a process of its own."""
     found: dict[str, list[dict[str, float]]] = {}
     for number in range(rounds):
-        for dtype in ("float32", "bfloat16"):
-            for threads in ("1", "2"):
-                for policy in ("PASSIVE", "ACTIVE"):
-                    if policy == "ACTIVE" and (threads == "1" or dtype == "bfloat16"):
-                        continue
-                    label = f"{dtype}, {threads} thread{'s' if threads == '2' else ''}, {policy.lower()} waiting"
-                    environment = {**os.environ, "SIGNOFF_THREADS": threads, "OMP_WAIT_POLICY": policy}
-                    command = [sys.executable, __file__, "--child", dtype, str(number), str(at_once), str(folder)]
-                    out = subprocess.run(command, env=environment, stdout=subprocess.PIPE, check=True).stdout
-                    found.setdefault(label, []).append(json.loads(out.splitlines()[-1]))
+        for dtype, threads, waiting in SETTINGS:
+            label = f"{dtype}, 1 thread" if threads == "1" else f"{dtype}, {threads} threads, {waiting}"
+            environment = {**os.environ, "SIGNOFF_THREADS": threads, **WAITING[waiting]}
+            command = [sys.executable, __file__, "--child", dtype, str(number), str(at_once), str(folder)]
+            out = subprocess.run(command, env=environment, stdout=subprocess.PIPE, check=True).stdout
+            found.setdefault(label, []).append(json.loads(out.splitlines()[-1]))
     return {label: _medians(rows) for label, rows in found.items()}
 
 

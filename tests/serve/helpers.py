@@ -38,7 +38,7 @@ def generated_alone(model: Any, tokenizer: Any, request: GenerationRequest) -> s
     """What transformers' own greedy ``generate`` answers to one request on its own."""
     turns = [{"role": message.role, "content": message.content} for message in request.messages]
     text = tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True)
-    ids = tokenizer(text, return_tensors="pt", add_special_tokens=False).input_ids
+    ids = tokenizer(text, return_tensors="pt", add_special_tokens=False).input_ids.to(model.device)
     out = model.generate(
         ids,
         max_new_tokens=request.decoding.max_tokens,
