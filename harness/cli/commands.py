@@ -12,6 +12,7 @@ from harness.errors import EXIT_ERROR, SignoffError, UsageError
 
 if TYPE_CHECKING:
     from harness.run.options import Options
+    from harness.run.pipeline import GateRun
 
 MARKS = {"pass": "PASS", "fail": "FAIL", "inconclusive": "INCONCLUSIVE", "error": "ERROR", "not_applicable": "n/a"}
 
@@ -81,11 +82,16 @@ def measure_command(args: Namespace) -> int:
 
 def measured(options: Options, *, as_json: bool) -> int:
     """Measure the stages that ``options`` names, print what each did, and return 0, or 3 when one broke."""
-    from harness.run.evaluate import summarise
     from harness.run.pipeline import measure_only
+
+    return print_measured(measure_only(options), as_json=as_json)
+
+
+def print_measured(run: GateRun, *, as_json: bool) -> int:
+    """Print what each stage of a run without a verdict did, and return 0, or 3 when one broke."""
+    from harness.run.evaluate import summarise
     from harness.spec.measurement import read_measurements
 
-    run = measure_only(options)
     _, folder = run.ready
     rows = (row for file in sorted(folder.path.glob("measurements/*.jsonl")) for row in read_measurements(file))
     table = summarise(rows)

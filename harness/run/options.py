@@ -12,7 +12,8 @@ from harness.spec.gates import Profile
 class Options:
     """One run: the tree, which apps (none: all), what to compare with, which stages (none: all), where things go.
 
-    ``parts`` are run folders that hold the measurements already.
+    ``parts`` are run folders that hold the measurements already. ``url`` (up to ``/v1``) is the server that the load
+    stage asks instead of a gateway of its own; ``key_env`` names the variable that holds its key.
     """
 
     root: Path
@@ -25,6 +26,8 @@ class Options:
     only: tuple[str, ...] = ()
     skip: tuple[str, ...] = ()
     parts: tuple[str, ...] = ()
+    url: str = ""
+    key_env: str = ""
 
     @property
     def reports(self) -> Path:

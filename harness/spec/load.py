@@ -23,19 +23,24 @@ class Slo(Spec):
 class LoadProfile(Spec):
     """``suites/<app>/load.yaml``.
 
-    Requests arrive at ``rate`` a second (a seeded Poisson process) in ``blocks`` blocks of ``block_requests``, which
-    alternate between the arms; ``warmup`` requests before them are not counted. ``max_lag_s`` is how late the
-    generator may send before the run is void.
+    Requests arrive at ``rate`` a second (a seeded Poisson process) in ``blocks`` pairs of blocks, one block of
+    ``block_requests`` for each arm; ``warmup`` requests to each arm before them are not counted. A run is void when
+    the generator sent later than ``max_lag_s`` (95th percentile), when more than ``max_steal`` of the machine's time
+    went to other virtual machines or more than ``max_busy`` to other programs, or when the baseline's own latency
+    moved by more than ``max_drift`` (a natural logarithm: 0.3 is about 35 %) from the first half to the second.
     """
 
     description: str = ""
     seed: int = Field(default=0, ge=0)
-    rate: float = Field(default=1.0, gt=0)
-    blocks: int = Field(default=6, ge=2)
-    block_requests: int = Field(default=10, ge=1)
-    warmup: int = Field(default=4, ge=0)
+    rate: float = Field(default=1.0, gt=0, le=10_000)
+    blocks: int = Field(default=12, ge=2, le=1000)
+    block_requests: int = Field(default=8, ge=1, le=10_000)
+    warmup: int = Field(default=4, ge=0, le=10_000)
     timeout_s: float = Field(default=60.0, gt=0)
     max_lag_s: float = Field(default=0.25, gt=0)
+    max_steal: float = Field(default=0.05, gt=0, le=1)
+    max_busy: float = Field(default=0.35, gt=0, le=1)
+    max_drift: float = Field(default=0.3, gt=0)
     slices: tuple[str, ...] = ()
     slo: Slo = Slo()
 
