@@ -17,7 +17,8 @@ class Approval:
     """Who accepted which undecided gates of which digests, why, and until when (the day itself included).
 
     ``apps`` maps a name to its candidate and baseline digest; ``yardstick`` holds the digests of what measured them
-    (suites, checks, judges), as the run recorded them; ``gates`` names the undecided gates as app/id.
+    (suites, checks, judges), as the run recorded them; ``gates`` names the undecided gates as app/id, and every move of
+    the yardstick that needs an approval in words.
     """
 
     name: str
@@ -93,7 +94,7 @@ def apply_approval(
         if why is None:
             named = f"{approval.name} on {approval.approved}, until {approval.expires}: {approval.note}"
             result |= {"approval": asdict(approval) | {"gates": list(approval.gates)}, "exit_code": 0}
-            result |= {"next_action": "merge: undecided gates are approved", "reasons": [*verdict["reasons"]]}
+            result |= {"next_action": "merge: what was undecided is approved", "reasons": [*verdict["reasons"]]}
             result["reasons"].append(f"approved by {named}")
             return result
         if set(approval.apps) & set(result["apps"]):
@@ -111,12 +112,13 @@ def _refusal(approval: Approval, verdict: Mapping[str, Any], today: date, yardst
     if dict(approval.yardstick) != dict(yardstick):
         return "what measures has changed since (suite, checks or judges)"
     new = sorted(set(_undecided(verdict)) - set(approval.gates))
-    return f"it does not cover gate {', '.join(new)}" if new else None
+    return f"it does not cover {', '.join(new)}" if new else None
 
 
 def _undecided(verdict: Mapping[str, Any]) -> tuple[str, ...]:
     gates = (gate for gate in verdict["gates"] if gate["required"] and gate["verdict"] == "inconclusive")
-    return tuple(sorted(f"{gate['app']}/{gate['id']}" for gate in gates))
+    names = [f"{gate['app']}/{gate['id']}" for gate in gates]
+    return tuple(sorted([*names, *verdict.get("needs_approval", ())]))
 
 
 def _read(path: Path) -> dict[str, Any]:

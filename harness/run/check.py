@@ -9,10 +9,12 @@ from pathlib import Path
 from harness.errors import Problem, UsageError
 from harness.gate import minimum_cases
 from harness.run.branches import unreachable
-from harness.run.plan import code_problems
+from harness.run.plan import Plan, code_problems
+from harness.run.yardstick import compare_yardsticks
 from harness.spec.cases import CaseFile
 from harness.spec.gates import Gate
-from harness.spec.git import edited_releases, extract, find_baseline
+from harness.spec.git import Revision, edited_releases, extract, find_baseline
+from harness.spec.graded import settings_of
 from harness.spec.repository import Repository, SuiteFiles, load_repository
 from harness.spec.serving import read_serving
 from harness.store import convert_once
@@ -34,27 +36,38 @@ def check(root: Path, cache: Path, baseline: str | None = None, apps: Sequence[s
     except UsageError as error:
         if not error.problems:
             raise
-        raise UsageError.of([*error.problems, *_edited(root, cache, baseline)]) from error
-    problems = [*_edited(root, cache, baseline), *code_problems(repository), *read_serving(root)[1]]
+        raise UsageError.of([*error.problems, *_edited(root, *_baseline(root, cache, baseline))]) from error
+    revision, tree = _baseline(root, cache, baseline)
+    problems = [*_edited(root, revision, tree), *code_problems(repository), *read_serving(root)[1]]
     if problems:
         raise UsageError.of(problems)
     sizes = {name: sum(len(file) for file in suite.case_files) for name, suite in repository.suites.items()}
     digests = {name: files.digest for name, files in repository.apps.items()}
-    return CheckReport(digests, sizes, [*warnings_of(repository), *unreachable(repository)])
+    moves = compare_yardsticks(Plan(repository, revision, tree, {}), apps).moves
+    warnings = [*(move.sentence for move in moves), *warnings_of(repository), *unreachable(repository)]
+    return CheckReport(digests, sizes, warnings)
 
 
-def _edited(root: Path, cache: Path, baseline: str | None) -> Sequence[Problem]:
+def _baseline(root: Path, cache: Path, baseline: str | None) -> tuple[Revision, Path | None]:
     revision = find_baseline(root, baseline)
-    if revision.commit is None:
-        return ()
     commit = revision.commit
-    tree = convert_once(f"baseline-{commit}", cache, lambda out: extract(root, commit, out))
-    return edited_releases(root, tree, commit)
+    if commit is None:
+        return revision, None
+    return revision, convert_once(f"baseline-{commit}", cache, lambda out: extract(root, commit, out))
+
+
+def _edited(root: Path, revision: Revision, tree: Path | None) -> Sequence[Problem]:
+    return edited_releases(root, tree, revision.commit or "") if tree else ()
 
 
 def warnings_of(repository: Repository) -> list[str]:
-    """Gates that their number of cases can never pass, even with a perfect result."""
-    return [
+    """Gates that their number of cases can never pass, even with a perfect result, and those that may not block."""
+    advisory = [
+        f"{name}: gate {gate!r} stays advisory whatever gates.yaml says; {why}"
+        for name, suite in repository.suites.items()
+        for gate, why in suite.demoted.items()
+    ]
+    return advisory + [
         f"{name}: gate {gate.id!r} has {have} cases{_where(gate)} and can never pass: "
         f"it needs at least {need}; add {need - have} cases, or widen its threshold"
         for name, suite in repository.suites.items()
@@ -78,7 +91,8 @@ def gate_size(gate: Gate, suite: SuiteFiles) -> int:
     if rule is not None:
         return min(rule.cases, sum(_count(file, gate.slice, None, rule.slices) for file in suite.case_files))
     spec = next(item for item in suite.suite.checks if item.id == metric)
-    return sum(_count(file, gate.slice, spec.expect, spec.slices) for file in suite.case_files)
+    count = sum(_count(file, gate.slice, spec.expect, spec.slices) for file in suite.case_files)
+    return min(count, max(map(settings_of(spec).limit, gate.profiles))) if spec.graded else count
 
 
 def _count(file: CaseFile, wanted: str, expect: str | None, slices: Sequence[str]) -> int:

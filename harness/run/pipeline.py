@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from itertools import chain
@@ -15,6 +15,7 @@ from harness.gate import (
     RunVerdict,
     apply_approval,
     decide,
+    hold,
     needs_another_look,
     read_approvals,
 )
@@ -27,7 +28,10 @@ from harness.run.options import Options
 from harness.run.parts import finish_part, take_parts
 from harness.run.plan import Plan, make_plan
 from harness.run.stages import STAGES, Context, StageReport, chosen
+from harness.run.yardstick import Yardstick, compare_yardsticks
+from harness.run.yardstick_old import measure_old, old_rows, old_verdicts
 from harness.spec.measurement import Measurement, read_measurements
+from harness.spec.repository import SuiteFiles
 from harness.stats import Looks
 from harness.store import RunFolder
 
@@ -39,6 +43,7 @@ class GateRun:
     options: Options
     started: float = field(default_factory=time.time)
     plan: Plan | None = None
+    yardstick: Yardstick = field(default_factory=Yardstick)
     folder: RunFolder | None = None
     stages: list[StageReport] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
@@ -56,7 +61,8 @@ def plan_run(run: GateRun) -> None:
     """Read the versioned files of both trees; nothing is written when they are invalid."""
     chosen(run.options.only, run.options.skip)
     run.plan = make_plan(run.options)
-    run.warnings = warnings_of(run.plan.repository)
+    run.yardstick = compare_yardsticks(run.plan, run.options.apps)
+    run.warnings = [move.sentence for move in run.yardstick.moves] + warnings_of(run.plan.repository)
     run.folder = RunFolder.create(run.options.reports)
 
 
@@ -84,6 +90,7 @@ def _measure_here(run: GateRun, plan: Plan, folder: RunFolder) -> None:
             continue
         context = Context(run.options, plan, folder, apps, lambda app, look: _undecided(run, app, look))
         run.stages.append(_measured(stage.name, context))
+        measure_old(context, run.stages[-1], run.yardstick)
 
 
 def _measured(name: str, context: Context) -> StageReport:
@@ -100,7 +107,7 @@ def _measured(name: str, context: Context) -> StageReport:
 def decide_verdict(run: GateRun) -> None:
     """Turn measurements into the one verdict."""
     plan, folder = run.ready
-    verdict = _decide(run, list(plan.repository.apps), _all_rows(run))
+    verdict = _decide(run, plan.repository.suites, _all_rows(run))
     wall = round(time.time() - run.started, 3)
     run.verdict = verdict.as_dict() | {
         "run_id": folder.run_id,
@@ -109,6 +116,12 @@ def decide_verdict(run: GateRun) -> None:
         "wall_s": wall,
         "stages": [stage.as_dict() for stage in run.stages],
     }
+    old = old_verdicts(
+        run.yardstick,
+        run.verdict,
+        lambda suites: _decide(run, suites, old_rows(folder.path, _all_rows(run), run.yardstick)),
+    )
+    run.verdict = hold(run.verdict, [move.as_dict() for move in run.yardstick.moves], old)
     approvals = read_approvals(run.options.root / APPROVALS)
     yardstick = yardstick_of(plan)
     run.verdict = apply_approval(run.verdict, approvals, datetime.now(UTC).date(), yardstick=yardstick)
@@ -155,29 +168,31 @@ def _all_rows(run: GateRun) -> Iterator[Measurement]:
     return chain.from_iterable(read_measurements(file) for file in files)
 
 
-def _decide(run: GateRun, apps: Sequence[str], rows: Iterator[Measurement], look: int = 0) -> RunVerdict:
+def _decide(run: GateRun, suites: Mapping[str, SuiteFiles], rows: Iterator[Measurement], look: int = 0) -> RunVerdict:
     plan, _ = run.ready
-    suites = plan.repository.suites
     arms = {
         name: AppArms(
             plan.repository.apps[name].digest, plan.baselines[name].digest if name in plan.baselines else None
         )
-        for name in apps
+        for name in suites
     }
     return decide(
         rows,
-        {name: suites[name].gates for name in apps},
+        {name: suite.gates for name, suite in suites.items()},
         profile=run.options.profile,
         apps=arms,
         stages=[stage.result() for stage in run.stages],
         options=DecideOptions(
-            changes=[line for name in apps if plan.changed(name) for line in plan.changes(name)],
+            changes=[line for name in suites if plan.changed(name) for line in plan.changes(name)],
             stage_of=lambda app, metric: suites[app].stage_of(metric),
-            looks=Looks(max(suites[name].suite.max_looks for name in apps)),
+            compares=lambda app, metric: suites[app].compares(metric),
+            looks=Looks(max(suite.suite.max_looks for suite in suites.values())),
             look=max(look, *(stage.looks for stage in run.stages), 1) if run.stages else max(look, 1),
         ),
     )
 
 
 def _undecided(run: GateRun, app: str, look: int) -> bool:
-    return needs_another_look(_decide(run, [app], (row for row in _all_rows(run) if row.app == app), look))
+    plan, _ = run.ready
+    suites = {app: plan.repository.suites[app]}
+    return needs_another_look(_decide(run, suites, (row for row in _all_rows(run) if row.app == app), look))

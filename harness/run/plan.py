@@ -20,7 +20,8 @@ from harness.store import convert_once
 class Plan:
     """What will be measured. ``baselines`` holds only apps that exist at the baseline.
 
-    ``served`` is false for arms that were made for a comparison and that no gateway serves.
+    ``served`` is false for arms that were made for a comparison and that no gateway serves. ``suite_root`` is the tree
+    of the suites where that is another one than the candidate's.
     """
 
     repository: Repository
@@ -29,6 +30,7 @@ class Plan:
     baselines: Mapping[str, AppFiles]
     warnings: tuple[str, ...] = field(default=())
     served: bool = True
+    suite_root: Path | None = None
 
     def changed(self, app: str) -> bool:
         """Whether the app has a baseline with another digest, so that both arms must be measured."""

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from harness.errors import Problem, UsageError
 from harness.spec.prompts import load_prompt
+from harness.store import digest_file
 
 APP_PATHS = ("suites", "prompts", "models")
 # Approving a run must not choose another baseline, to which the approval would not be bound; neither must a change of
@@ -128,7 +129,66 @@ def extract(root: Path, commit: str, into: Path) -> Path:
 
 
 def edited_releases(root: Path, baseline: Path, commit: str) -> list[Problem]:
-    """Prompt versions that exist at the baseline and now have another content."""
+    """Versions that exist at the baseline and now have another content: prompts, judges' prompts, built adapters."""
+    return [
+        *_edited_prompts(root, baseline, commit),
+        *_edited_judges(root, baseline, commit),
+        *_edited_adapters(root, baseline, commit),
+    ]
+
+
+def _edited_judges(root: Path, baseline: Path, commit: str) -> list[Problem]:
+    """Compared as text: of a judge's question every word counts, and its file may be older than today's rules."""
+    problems = []
+    for old in sorted(baseline.glob("suites/*/judges/*/*.prompty")):
+        shown = old.relative_to(baseline).as_posix()
+        if (root / shown).is_file() and _text(root / shown) != _text(old):
+            problems.append(_edited(shown, commit, "the judge's prompt", "name the new version in judge.yaml"))
+    return problems
+
+
+def _edited_adapters(root: Path, baseline: Path, commit: str) -> list[Problem]:
+    """A version is its whole folder; one that was deleted altogether is no edit."""
+    problems = []
+    for folder in sorted(path.parent for path in baseline.glob("models/adapters/*/*/manifest.json")):
+        place = folder.relative_to(baseline)
+        if not (root / place).is_dir():
+            continue
+        before, after = _files(folder), _files(root / place)
+        for name in sorted({*before, *after}):
+            if before.get(name) != after.get(name):
+                word = "added to" if name not in before else "removed from" if name not in after else "changed in"
+                message = (
+                    f"{word} a built version in place ({folder.name} exists at {commit[:12]} with other content); "
+                    f"build the change as a new version, and restore this one with "
+                    f"'git checkout {commit[:12]} -- {place.as_posix()}'"
+                )
+                problems.append(Problem(f"{place.as_posix()}/{name}", None, message))
+    return problems
+
+
+def _files(folder: Path) -> dict[str, str]:
+    return {path.relative_to(folder).as_posix(): digest_file(path) for path in folder.rglob("*") if path.is_file()}
+
+
+def _text(path: Path) -> bytes:
+    return path.read_bytes().replace(b"\r\n", b"\n")
+
+
+def _edited(shown: str, commit: str, what: str, then: str) -> Problem:
+    stem = shown.rsplit("/", 1)[-1].removesuffix(".prompty")
+    major, minor, patch = stem.split(".") if stem.count(".") == 2 else (stem, "0", "0")
+    free = f"{major}.{minor}.{int(patch) + 1}" if patch.isdigit() else f"{stem}-next"
+    return Problem(
+        shown,
+        None,
+        f"{what} edited in place ({stem} exists at {commit[:12]} with other content); save the change as "
+        f"{free}.prompty with metadata.version {free}, restore this file with "
+        f"'git checkout {commit[:12]} -- {shown}', and {then}",
+    )
+
+
+def _edited_prompts(root: Path, baseline: Path, commit: str) -> list[Problem]:
     problems = []
     for old in sorted(baseline.glob("prompts/*/*/*.prompty")):
         shown = old.relative_to(baseline).as_posix()
@@ -136,17 +196,7 @@ def edited_releases(root: Path, baseline: Path, commit: str) -> list[Problem]:
         before, _ = load_prompt(old, baseline)
         after = load_prompt(new, root)[0] if new.is_file() else None
         if before and after and before.digest != after.digest:
-            major, minor, patch = old.stem.split(".")
-            free = f"{major}.{minor}.{int(patch) + 1}"
-            problems.append(
-                Problem(
-                    shown,
-                    None,
-                    f"released prompt edited in place ({old.stem} exists at {commit[:12]} with other content); "
-                    f"save the change as {free}.prompty with metadata.version {free}, restore this file with "
-                    f"'git checkout {commit[:12]} -- {shown}', and name the new version in app.yaml",
-                )
-            )
+            problems.append(_edited(shown, commit, "released prompt", "name the new version in app.yaml"))
     return problems
 
 

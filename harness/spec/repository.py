@@ -14,7 +14,8 @@ from harness.spec.apps import App, FunctionStep, LlmStep
 from harness.spec.base import Spec
 from harness.spec.cases import CaseFile, duplicates, load_case_file
 from harness.spec.gates import Gate, GatesFile
-from harness.spec.judges import JudgeFiles, load_judges
+from harness.spec.graded import deepeval_settings, settings_of
+from harness.spec.judges import JudgeFiles, demoted, load_judges
 from harness.spec.load import LoadProfile
 from harness.spec.models import Model
 from harness.spec.monitor import Monitor
@@ -22,7 +23,7 @@ from harness.spec.probes import Probes
 from harness.spec.prompts import Prompt, load_prompt
 from harness.spec.stages import STAGES, StageName
 from harness.spec.step_prompts import missing_packages, prompt_identity, prompt_problems
-from harness.spec.suites import Suite
+from harness.spec.suites import CheckSpec, PropertySpec, Suite
 from harness.spec.traffic import FILE, read_traffic
 from harness.spec.yaml_file import line_in, load
 from harness.store import digest_bytes, digest_of
@@ -66,7 +67,10 @@ class AppFiles:
 
 @dataclass(frozen=True)
 class SuiteFiles:
-    """Everything that checks one app."""
+    """Everything that checks one app.
+
+    ``demoted`` are gates that ask to be required and are advisory all the same: id -> why nobody may rely on them.
+    """
 
     suite: Suite
     gates: tuple[Gate, ...]
@@ -75,6 +79,7 @@ class SuiteFiles:
     load: LoadProfile | None = None
     probes: Probes | None = None
     judges: Mapping[str, JudgeFiles] = field(default_factory=dict)
+    demoted: Mapping[str, str] = field(default_factory=dict)
     monitor: Monitor | None = None
 
     @property
@@ -91,6 +96,18 @@ class SuiteFiles:
         found |= dict.fromkeys((rule.id for rule in self.suite.properties), "regression")
         found |= dict.fromkeys(self.load.metrics if self.load else (), "load")
         return found | dict.fromkeys(self.probes.metrics if self.probes else (), "safety")
+
+    @property
+    def judging_models(self) -> frozenset[str]:
+        """The models that graded checks ask."""
+        judges = {judge.judge.model for judge in self.judges.values()}
+        metrics = [check for check in self.suite.checks if check.check.startswith("deepeval/")]
+        return frozenset(judges | {deepeval_settings(check)[0].model for check in metrics})
+
+    def compares(self, metric: str) -> bool:
+        """Whether a judge gives ``metric`` by setting the candidate's answers against the baseline's."""
+        named = (check.check.removeprefix("judge/") for check in self.suite.checks if check.id == metric.split(".")[0])
+        return any(name in self.judges and self.judges[name].judge.kind == "pairwise" for name in named)
 
     def stage_of(self, metric: str) -> StageName | None:
         """The stage that measures ``metric``, None when none does."""
@@ -147,6 +164,15 @@ def load_repository(root: Path, *, with_suites: bool = True, only: Collection[st
     if state.problems:
         raise UsageError.of(state.problems)
     return Repository(root, apps, suites, state.models)
+
+
+def load_models(root: Path) -> Mapping[str, Model]:
+    """Every model of the tree by name; UsageError holds all problems of their files and of the prompts'."""
+    state = _Loading(root)
+    _load_shared(state)
+    if state.problems:
+        raise UsageError.of(state.problems)
+    return state.models
 
 
 def _load_shared(state: _Loading) -> None:
@@ -266,16 +292,17 @@ def _load_suite(folder: Path, app: AppFiles | None, state: _Loading) -> SuiteFil
     if not files:
         problems.append(Problem(state.shown(folder), None, "no cases/*.jsonl; a suite needs at least one case"))
     _, traffic = read_traffic(folder, state.shown(folder / FILE))
-    judges, wrong = load_judges(folder, state.root)
+    judges, wrong = load_judges(folder, state.root, state.models)
     state.problems += problems + more + duplicates(files) + traffic + wrong
     load_profile = _optional(folder / "load.yaml", LoadProfile, state)
     probes = _optional(folder / "probes.yaml", Probes, state)
     monitor = _optional(folder / "monitor.yaml", Monitor, state)
     if suite is None or gates is None:
         return None
-    content = [digest_bytes(path.read_bytes().replace(b"\r\n", b"\n")) for path in _yardstick(folder)]
+    digest = yardstick_digest(folder, suite)
+    listed, why = demoted(_with_steps(gates.gates, suite), suite, judges)
     found = SuiteFiles(
-        suite, _with_steps(gates.gates, suite), tuple(files), digest_of(content), load_profile, probes, judges, monitor
+        suite, listed, tuple(files), digest, load_profile, probes, judges, monitor=monitor, demoted=why
     )
     state.problems += _cross(found, app, folder, state)
     return found
@@ -297,10 +324,23 @@ def _with_steps(gates: Sequence[Gate], suite: Suite) -> tuple[Gate, ...]:
     )
 
 
-def _yardstick(folder: Path) -> Sequence[Path]:
+def yardstick_digest(folder: Path, suite: Suite) -> str:
+    """The digest of what measures the app in ``folder``: suite, gates, cases, judges, load, probes, code of its own."""
     files = [folder / f"{name}.yaml" for name in ("suite", "gates", "load", "probes")]
     files += [*folder.glob("cases/*.jsonl"), *folder.glob("cases/*.yaml"), *folder.glob("judges/*/*")]
-    return sorted(path for path in files if path.is_file())
+    items: tuple[CheckSpec | PropertySpec, ...] = (*suite.checks, *suite.properties)
+    files += [folder / name for item in items for name in own_code(item)]
+    present = sorted({path for path in files if path.is_file()})
+    return digest_of([digest_bytes(path.read_bytes().replace(b"\r\n", b"\n")) for path in present])
+
+
+def own_code(item: CheckSpec | PropertySpec) -> tuple[str, ...]:
+    """The files of the suite's folder that a check or a property is written in, or reads."""
+    if isinstance(item, PropertySpec):
+        return (item.transform.split(":")[0],) if ".py:" in item.transform else ()
+    function, files = item.settings.get("function"), item.settings.get("files")
+    named = [function.split(":")[0]] if isinstance(function, str) and ".py:" in function else []
+    return (*named, *(name for name in files if isinstance(name, str))) if isinstance(files, list) else tuple(named)
 
 
 def _cross(found: SuiteFiles, app: AppFiles | None, folder: Path, state: _Loading) -> list[Problem]:
@@ -329,11 +369,28 @@ def _cross(found: SuiteFiles, app: AppFiles | None, folder: Path, state: _Loadin
             where = state.shown(folder / "suite.yaml")
             problems.append(Problem(where, 1, f"{what}: no step {step!r}; the app has {', '.join(sorted(steps))}"))
     for check in suite.checks:
+        if check.graded:
+            problems += _graded(check, state, folder)
         judge = check.check.removeprefix("judge/") if check.check.startswith("judge/") else ""
         if judge and judge not in found.judges:
             known, where = ", ".join(found.judges) or "none", state.shown(folder / "suite.yaml")
             problems.append(Problem(where, 1, f"check {check.id!r}: no judge {judge!r} in judges/; there are: {known}"))
+    if found.probes and app:
+        where = state.shown(folder / "probes.yaml")
+        problems += [Problem(where, 1, wrong) for wrong in found.probes.problems(app.app)]
     for file in found.case_files:
         undeclared = sorted({name for case in file.cases for name in case.slices} - set(suite.slices))
         problems += [Problem(file.path, None, f"slice {name!r} is not declared in suite.yaml") for name in undeclared]
     return problems
+
+
+def _graded(check: CheckSpec, state: _Loading, folder: Path) -> list[Problem]:
+    where = state.shown(folder / "suite.yaml")
+    try:
+        model = getattr(settings_of(check), "model", None)
+    except ValueError as error:
+        return [Problem(where, 1, f"check {check.id!r}: {error}")]
+    if model is None or model in state.models:
+        return []
+    known = ", ".join(sorted(state.models)) or "none"
+    return [Problem(where, 1, f"check {check.id!r}: no model {model!r}; there are: {known}")]

@@ -161,6 +161,8 @@ def test_profile_chooses_the_gates(tmp_path: Path) -> None:
     """A gate that belongs only to the nightly profile decides there and nowhere else."""
     project = make_project(tmp_path)
     project.edit("suites/desk/gates.yaml", "threshold: 0.8}", "threshold: 0.8, profiles: [nightly]}")
+    project.commit()
+    project.branch()
     assert project.run("gate", "--profile", "nightly") == 0
     assert [gate["id"] for gate in project.file("verdict.json")["gates"]] == ["level", "no-worse"]
     project.run("gate")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Literal
 
 from harness.errors import SignoffError
@@ -28,6 +29,10 @@ class Context:
     folder: RunFolder
     apps: tuple[str, ...]
     again: Again = lambda _app, _look: False
+
+    def suite_folder(self, app: str) -> Path:
+        """Where the code and the files of an app's suite lie."""
+        return (self.plan.suite_root or self.options.root) / "suites" / app
 
     def suites(self) -> Sequence[tuple[str, SuiteFiles]]:
         """The apps with their suites."""

@@ -29,7 +29,7 @@ def measure(context: Context) -> StageReport:
     """Run the stage. Interrupting it once keeps what is done and marks the stage broken."""
     options, folder = context.options, context.folder
     prepared: list[_Prepared] = [
-        (name, suite, load_cases(suite, options), bind_checks(suite.suite, options.root / "suites" / name, name))
+        (name, suite, load_cases(suite, options), bind_checks(suite.suite, context.suite_folder(name), name))
         for name, suite in context.suites()
     ]
     for _, _, _, checks in prepared:
@@ -85,7 +85,7 @@ class _Stage:
                 break
         if not run.tally.broken:
             for rule in spec.properties:
-                rewritten = rewrite_cases(rule, cases, arms[-1].files.folder)
+                rewritten = rewrite_cases(rule, cases, self.context.suite_folder(name))
                 for arm in arms:
                     self._emit(await measure_property(rule, arm, rewritten, spec.concurrency))
         self._book(name, run.tally, time.monotonic() - started, ask.calls - before)
