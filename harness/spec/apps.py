@@ -10,6 +10,7 @@ from pydantic import Field, field_validator, model_validator
 
 from harness.spec import conditions
 from harness.spec.base import Slug, Spec
+from harness.spec.guards import Guard
 from harness.spec.prompt_rules import Branch, PromptChoice, StepPrompt
 from harness.spec.yaml_file import Path_, refusal
 
@@ -106,6 +107,7 @@ class _Step(Spec):
     inputs: dict[str, Reference] = Field(default_factory=dict)
     retries: int = Field(default=0, ge=0, le=5)
     deadline_s: float = Field(default=120.0, gt=0)
+    guards: tuple[Guard, ...] = ()
     description: str = ""
 
     @property
@@ -125,7 +127,9 @@ class _Step(Spec):
 
     def identity(self) -> dict[str, Any]:
         """The lines of the step that belong to the app's digest: all but words for people."""
-        return self.model_dump(mode="json", exclude={"description"}, by_alias=True)
+        own = self.model_dump(mode="json", exclude={"description"}, by_alias=True)
+        # A step without guards is what it was before there were any: its evidence stays good.
+        return own if self.guards else {name: value for name, value in own.items() if name != "guards"}
 
 
 class LlmStep(_Step):
@@ -137,6 +141,13 @@ class LlmStep(_Step):
     adapter: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_.-]*/\d+\.\d+\.\d+$")] | None = None
     output: Output = TextOutput()
     decoding: Decoding = Decoding()
+
+    @model_validator(mode="after")
+    def _guards_on_text(self) -> Self:
+        if self.guards and isinstance(self.output, ChoiceOutput):
+            message = f"step {self.id!r}: a choice can only be one of its options; put guards on the step that writes"
+            raise ValueError(message)
+        return self
 
     @property
     def wired(self) -> frozenset[str]:

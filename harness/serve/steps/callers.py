@@ -42,6 +42,10 @@ class StepError(SignoffError):
         self.transient, self.timed_out = transient, timed_out
 
 
+class MalformedError(StepError):
+    """A model answered, and not in the form that its step promises: no JSON, none of the options."""
+
+
 @dataclass(frozen=True, slots=True)
 class Answer:
     """A generation, and whether it was read from the cache."""

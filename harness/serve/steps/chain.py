@@ -11,13 +11,14 @@ from typing import Any, Literal
 import orjson
 
 from harness.errors import SignoffError
-from harness.serve.steps.callers import Caller, StepError
+from harness.serve.steps.callers import Caller, MalformedError, StepError
 from harness.serve.steps.function_step import load_function, run_function
 from harness.serve.steps.http_step import HttpRunner
 from harness.serve.steps.llm_step import LlmRunner, Question
 from harness.spec.apps import FunctionStep, HttpStep, LlmStep
 from harness.spec.conditions import ConditionError, Facts, holds
 from harness.spec.context import context_of
+from harness.spec.guards import first_broken
 from harness.spec.prompt_rules import Branch, PromptChoice
 from harness.spec.prompts import PromptInputError
 from harness.spec.repository import AppFiles
@@ -32,6 +33,8 @@ class StepResult:
 
     ``unreachable`` says that the transport failed: the service or model behind the step did not answer at all;
     ``timed_out`` that the step, or what it asked, took longer than it may.
+    ``malformed`` says that a model answered in another form than the step promises; ``guard`` is the kind of the
+    guard whose answer stands in for the step's own (empty: none).
     ``prompt`` is the version that a model step was asked with, ``branch`` the rule that chose it (empty: no choice).
     ``kind`` and ``model`` are the step's own; ``started`` and ``took_ms`` are explained at ``as_trace``.
     """
@@ -47,6 +50,8 @@ class StepResult:
     scores: Mapping[str, float] | None = None
     unreachable: bool = False
     timed_out: bool = False
+    malformed: bool = False
+    guard: str = ""
     prompt: str = ""
     branch: str = ""
     kind: str = ""
@@ -57,7 +62,7 @@ class StepResult:
     def as_dict(self) -> dict[str, Any]:
         """The result as plain data for ``outputs.jsonl``."""
         shown = {name: getattr(self, name) for name in _SHOWN}
-        shown |= {name: value for name in ("prompt", "branch") if (value := getattr(self, name))}
+        shown |= {name: value for name in ("prompt", "branch", "guard") if (value := getattr(self, name))}
         return shown if self.scores is None else {**shown, "scores": dict(self.scores)}
 
     def as_trace(self) -> dict[str, Any]:
@@ -193,18 +198,19 @@ class Chain:
         broken = sorted(name for name in step.references if done[name].status == "error")
         if broken:
             return StepResult(status="error", reason=f"step {broken[0]!r} failed before it")
-        started, unreachable, timed_out = time.perf_counter(), False, False
+        started, unreachable, timed_out, malformed = time.perf_counter(), False, False, False
         taken = Branch("", "")
         try:
             if step.when and not self._holds(step.when, inputs, done):
                 return StepResult(status="skipped", reason=f"when: {step.when}")
             taken = self._taken(step, inputs, done)
             async with asyncio.timeout(step.deadline_s):
-                return await self._retrying(step, call, inputs, done, taken)
+                return _guarded(step, await self._retrying(step, call, inputs, done, taken))
         except TimeoutError:
             reason, timed_out = f"no answer within its deadline of {step.deadline_s:g} s", True
         except StepError as error:
             reason, unreachable, timed_out = str(error), error.transient, error.timed_out
+            malformed = isinstance(error, MalformedError)
         except PromptInputError as error:
             reason = str(error)
         return StepResult(
@@ -214,6 +220,7 @@ class Chain:
             cached=False,
             unreachable=unreachable,
             timed_out=timed_out,
+            malformed=malformed,
             prompt=taken.prompt,
             branch=taken.name,
         )
@@ -286,6 +293,12 @@ class Chain:
             prompt=taken.prompt,
             branch=taken.name,
         )
+
+
+def _guarded(step: LlmStep | FunctionStep | HttpStep, result: StepResult) -> StepResult:
+    """The result, or the fixed answer of the first guard that it breaks."""
+    broken = first_broken(step.guards, result.output)
+    return result if broken is None else replace(result, output=broken.refuse, guard=broken.kind)
 
 
 def text_of(value: Any) -> str:

@@ -124,4 +124,4 @@ def _bearer(step: HttpStep) -> dict[str, str]:
 
 def target_digest(step: HttpStep) -> str:
     """What is known of an http step: its template and URL, not what answers there."""
-    return digest_of(step.model_dump(mode="json", exclude={"description", "baseline_url"}))
+    return digest_of(step.model_dump(mode="json", exclude={"description", "baseline_url", "guards"}))

@@ -18,7 +18,7 @@ from harness.serve.protocol import (
     Message,
     TextOutput,
 )
-from harness.serve.steps.callers import Answer, Caller, StepError
+from harness.serve.steps.callers import Answer, Caller, MalformedError, StepError
 from harness.spec import apps
 from harness.spec.apps import LlmStep
 from harness.spec.prompts import Prompt
@@ -93,7 +93,7 @@ class LlmRunner:
         except ValueError as error:
             why = "cut off by max_tokens" if answer.generation.finish_reason == "length" else str(error)
             message = f"not valid JSON ({why}): {text[:200]!r}"
-            raise StepError(message) from error
+            raise MalformedError(message) from error
 
     async def _choose(self, question: Question, bound: Mapping[str, Any], options: Mapping[str, str]) -> LlmAnswer:
         ids, output = {text: name for name, text in options.items()}, question.step.output
@@ -111,7 +111,7 @@ class LlmRunner:
             best = max(scores, key=lambda text: scores[text] - prior[text])
         if best not in ids:
             message = f"the model chose {best[:100]!r}, which is none of the {len(ids)} options"
-            raise StepError(message)
+            raise MalformedError(message)
         return LlmAnswer(ids[best], answer.generation, answer.cached)
 
     async def _prior(
