@@ -23,7 +23,8 @@ class Options:
     """How to decide: ``changes`` names what the candidate changed ("prompt support/triage 1.1.0 -> 1.2.0").
 
     ``look`` of ``looks.planned`` says how often these gates have been decided on growing data. ``seed`` drives the
-    bootstrap of quantile differences. ``stage_of(app, metric)`` is the stage that measures a metric, None if unknown.
+    bootstrap of quantile differences. ``stage_of(app, metric)`` is the stage that measures a metric, None if unknown;
+    ``compares(app, metric)`` whether the metric itself sets the candidate against the baseline.
     """
 
     alpha_fail: float = ALPHA_FAIL
@@ -32,6 +33,7 @@ class Options:
     look: int = 1
     seed: int = 0
     stage_of: Callable[[str, str], str | None] = lambda _app, _metric: None
+    compares: Callable[[str, str], bool] = lambda _app, _metric: False
 
 
 def decide(
@@ -96,7 +98,7 @@ def needs_another_look(verdict: RunVerdict) -> bool:
 
 def _try(table: Table, app: str, gate: Gate, arms: AppArms, context: tuple[Sequence[StageResult], Options]) -> Trial:
     stages, options = context
-    if gate.paired and not arms.changed:
+    if (gate.paired or options.compares(app, gate.metric)) and not arms.changed:
         reason = "nothing changed" if arms.baseline is not None else "no baseline: new app"
         return Trial(blank(app, gate, verdict="not_applicable", reason=reason), gate)
     sample = table.sample(app, gate, paired=gate.paired, same=not arms.changed)

@@ -15,12 +15,24 @@ from harness.spec.models import Model
 class Gateway:
     """Gives the base URL of a model: its own endpoint, or the child process, started on demand."""
 
-    def __init__(self, root: Path, baseline: Path | None, apps: Sequence[str], cache: Path, log: Path) -> None:
+    ``models`` are served beside those that the apps use.
+    """
+
+    def __init__(
+        self,
+        root: Path,
+        baseline: Path | None,
+        apps: Sequence[str],
+        cache: Path,
+        log: Path,
+        models: Sequence[str] = (),
+    ) -> None:
         self._args = {
             "root": str(root),
             "cache": str(cache),
             "apps": list(apps),
             "baseline": str(baseline) if baseline else None,
+            "models": list(models),
         }
         self._log = log
         self._server: LocalServer | None = None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,7 +15,7 @@ from harness.serve.gateway.lifecycle import Lifecycle
 from harness.serve.gateway.routes import create_app
 from harness.serve.private_generator import PrivateModel, privacy_mark
 from harness.spec.apps import LlmStep
-from harness.spec.repository import AppFiles, load_repository
+from harness.spec.repository import AppFiles, load_models, load_repository
 from harness.spec.serving import Limits, Privacy, Serving
 from harness.store import GenerationCache
 
@@ -46,10 +46,13 @@ class Hiding:
     privacy: Privacy
 
 
-def build_gateway(root: str, cache: str, apps: list[str], baseline: str | None = None) -> FastAPI:
+def build_gateway(
+    root: str, cache: str, apps: list[str], baseline: str | None = None, models: Sequence[str] = ()
+) -> FastAPI:
     """The gateway of a run, over two trees: apps as ``name`` and ``name@baseline``, models by name and by digest.
 
-    It asks for no key, keeps no traces and no answers; what models say is kept with the generations of the run.
+    ``models`` are served whether or not an app uses them. It asks for no key, keeps no traces and no answers; what
+    models say is kept with the generations of the run.
     """
     home = Path(cache)
     backend = Backend(ModelHub(Path(root), home), GenerationCache(home / "generations.sqlite"))
@@ -58,7 +61,20 @@ def build_gateway(root: str, cache: str, apps: list[str], baseline: str | None =
     services = {name: AppService(name, each, backend) for name, each in files.items()}
     settings = Serving(limits=_NO_LIMITS)
     lifecycle = Lifecycle(closers=(backend.close,))
-    return create_app(served_models(files.values(), backend.hub), services, None, settings, lifecycle=lifecycle)
+    served = _judging(Path(root), models, backend.hub) | served_models(files.values(), backend.hub)
+    return create_app(served, services, None, settings, lifecycle=lifecycle)
+
+
+def _judging(root: Path, names: Sequence[str], hub: ModelHub) -> dict[str, Any]:
+    if not names:
+        return {}
+    models = load_models(root)
+    return {
+        served: HubModel(name, models[name], hub)
+        for name in names
+        if name in models
+        for served in (name, models[name].served_name)
+    }
 
 
 def _present(tree: Path, apps: list[str]) -> Mapping[str, AppFiles]:

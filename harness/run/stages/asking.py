@@ -68,7 +68,8 @@ def gateway_of(context: Context, stage: str) -> Gateway:
     """The local gateway over both trees, started by the first call that no cache answers; a context manager."""
     options, plan = context.options, context.plan
     log = context.folder.artifacts(stage) / "gateway.log"
-    return Gateway(options.root, plan.baseline_root, list(plan.repository.apps), options.cache, log)
+    judging = sorted({name for _, suite in context.suites() for name in suite.judging_models})
+    return Gateway(options.root, plan.baseline_root, list(plan.repository.apps), options.cache, log, judging)
 
 
 @contextlib.asynccontextmanager
