@@ -23,6 +23,7 @@ from harness.evals.checks.build import Check, CheckInfo, build_check, catalogue
 from harness.evals.checks.labels import Confusion, LabelQuality, confusion
 from harness.evals.checks.registry import Built, Context, check
 from harness.evals.checks.subject import Run, Score, Subject, Unscored
+from harness.evals.promptfoo import check as _promptfoo  # noqa: F401
 
 __all__ = [
     "Built",
