@@ -12,9 +12,12 @@ from pathlib import Path
 from typing import Any
 
 from harness import __version__
+from harness.run.changed_places import places
+from harness.run.harness_code import harness_digest
 from harness.run.options import Options
 from harness.run.plan import Plan
 from harness.run.stages.record import StageReport
+from harness.run.yardstick import old_digests
 from harness.spec.git import state
 from harness.spec.repository import AppFiles
 
@@ -42,6 +45,9 @@ def manifest(
         "seeds": {name: files.app.seed for name, files in plan.repository.apps.items()},
         "stages": [stage.as_dict() for stage in stages],
         "yardstick": yardstick_of(plan),
+        "old_yardstick": old_digests(plan),
+        "harness": harness_digest(),
+        "places": places(plan),
         "warnings": list(warnings),
         "not_covered": [NOT_COVERED],
     }

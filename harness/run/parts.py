@@ -13,10 +13,12 @@ from pathlib import Path
 from typing import Any
 
 from harness.errors import UsageError
+from harness.run.harness_code import harness_digest
 from harness.run.manifest import iso, manifest, yardstick_of
 from harness.run.options import Options
 from harness.run.plan import Plan
 from harness.run.stages import STAGES, StageReport
+from harness.run.yardstick import old_digests
 from harness.store import RunFolder, open_run
 
 
@@ -58,6 +60,9 @@ def _same_subject(part: RunFolder, options: Options, plan: Plan) -> None:
         message = f"{where}: {altered[0]} is not what was written; fetch the part again or measure it anew"
         raise UsageError(message)
     said: Mapping[str, Any] = part.manifest
+    if said.get("harness") != harness_digest():
+        message = f"{where} was measured by another version of the harness ({_commit(said)}); measure it on this commit"
+        raise UsageError(message)
     if said.get("profile") != options.profile:
         message = f"{where} was measured with --profile {said.get('profile')}, this run is --profile {options.profile}"
         raise UsageError(message)
@@ -70,12 +75,23 @@ def _same_subject(part: RunFolder, options: Options, plan: Plan) -> None:
         for arm, digest in here.items():
             there = (said.get("apps") or {}).get(name, {}).get(arm)
             if name in said.get("apps", {}) and there != digest:
-                message = f"{where} measured {name} {arm} {str(there)[:12]}, under review is {str(digest)[:12]}"
+                message = (
+                    f"{where} ({_commit(said)}) measured {name} {arm} {str(there)[:12]}, "
+                    f"under review is {str(digest)[:12]}"
+                )
                 raise UsageError(f"{message}; measure it on this commit")
     now, then = yardstick_of(plan), said.get("yardstick") or {}
     if moved := sorted(name for name in then if name in now and now[name] != then[name]):
         message = f"{where} measured {', '.join(moved)} with other cases, checks or gates; measure it on this commit"
         raise UsageError(message)
+    before, then = old_digests(plan), said.get("old_yardstick") or {}
+    if moved := sorted(name for name in then if name in before and before[name] != then[name]):
+        message = f"{where} measured {', '.join(moved)} beside another baseline's cases; measure it on this commit"
+        raise UsageError(message)
+
+
+def _commit(said: Mapping[str, Any]) -> str:
+    return f"commit {str(said.get('commit') or 'unknown')[:12]}" + (", files edited" if said.get("dirty") else "")
 
 
 def _disjoint(one: StageReport, other: StageReport, part: RunFolder) -> None:

@@ -1,0 +1,135 @@
+"""``signoff affected``: what must be measured, and why, by digests and not by the names of changed files."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from harness.run.options import Options
+from harness.run.plan import Plan, make_plan
+from harness.run.yardstick import Yardstick, compare_yardsticks
+from harness.spec.git import Revision, git
+from harness.spec.stages import STAGES
+
+LOCKS = ("constraints.txt", "uv.lock", "poetry.lock", "pdm.lock", "requirements.txt", "pyproject.toml")
+"""Files that say what else runs; a change of one is *runtime moved* and touches every app."""
+HARNESS = "harness"
+NAMED = 3
+
+
+@dataclass(frozen=True, slots=True)
+class AppState:
+    """Whether one app must be measured. ``because`` is empty for one that need not; ``stages`` are those of its suite.
+
+    ``pinned`` is false for an app of which nothing proves what answers: equal digests then prove less.
+    """
+
+    name: str
+    because: tuple[str, ...]
+    stages: tuple[str, ...]
+    pinned: bool
+
+    def as_dict(self) -> dict[str, Any]:
+        """The record as plain data."""
+        return {
+            "affected": bool(self.because),
+            "because": list(self.because),
+            "stages": list(self.stages) if self.because else [],
+            "pinned": self.pinned,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Affected:
+    """What a change since ``revision`` touches."""
+
+    revision: Revision
+    apps: tuple[AppState, ...]
+    removed: tuple[str, ...] = ()
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The apps that must be measured."""
+        return tuple(app.name for app in self.apps if app.because)
+
+    @property
+    def jobs(self) -> list[dict[str, Any]]:
+        """One job for each stage with the affected apps that declare something for it."""
+        jobs = ((stage, [app.name for app in self.apps if app.because and stage in app.stages]) for stage in STAGES)
+        return [{"stage": stage, "apps": names} for stage, names in jobs if names]
+
+    def as_dict(self) -> dict[str, Any]:
+        """The answer as plain data; ``jobs`` is the ``include`` of a matrix."""
+        return {
+            "baseline": self.revision.ref,
+            "commit": self.revision.commit or "",
+            "any": bool(self.names or self.removed),
+            "affected": list(self.names),
+            "removed": list(self.removed),
+            "apps": {app.name: app.as_dict() for app in self.apps},
+            "jobs": self.jobs,
+        }
+
+
+def affected(root: Path, cache: Path, since: str | None = None) -> Affected:
+    """What must be measured since the merge base with ``since`` (default: as ``signoff gate`` chooses its baseline).
+
+    UsageError for invalid files, versions that were edited in place, and an unknown ``since``.
+    """
+    plan = make_plan(Options(root, cache, baseline=since))
+    yardstick = compare_yardsticks(plan)
+    everywhere = _everywhere(root, plan.revision)
+    apps = tuple(
+        AppState(
+            name,
+            tuple([*_because(plan, name), *_moved(yardstick, name), *everywhere]),
+            plan.repository.suites[name].stages,
+            plan.repository.apps[name].pinned,
+        )
+        for name in plan.repository.apps
+    )
+    removed = tuple(move.app for move in yardstick.moves if move.kind == "app")
+    return Affected(plan.revision, apps, removed)
+
+
+def _because(plan: Plan, name: str) -> Sequence[str]:
+    if name not in plan.baselines:
+        return ["new app, no baseline"]
+    if not plan.changed(name):
+        return []
+    return [line.removeprefix(f"{name}: ") for line in plan.changes(name)]
+
+
+def _moved(yardstick: Yardstick, name: str) -> Sequence[str]:
+    return [f"yardstick ({move.effect}): {move.what}" for move in yardstick.moves if move.app == name]
+
+
+def _everywhere(root: Path, revision: Revision) -> Sequence[str]:
+    """What touches every app: the harness itself, and the versions of what it runs on."""
+    if revision.commit is None:
+        return []
+    found = _differing(root, revision.commit, (HARNESS, *LOCKS))
+    code = [name for name in found if name.startswith(f"{HARNESS}/")]
+    return [
+        *(f"runtime moved: {name}" for name in found if name in LOCKS),
+        *([f"harness code changed: {_listed(code)}"] if code else []),
+    ]
+
+
+def _differing(root: Path, commit: str, names: Sequence[str]) -> list[str]:
+    """Files under ``names`` whose bytes differ from the commit's, those that git does not follow yet among them."""
+    told = git(root, "diff", "--name-only", "--relative", commit, "--", *names) or ""
+    new = git(root, "ls-files", "--others", "--exclude-standard", "--", *names) or ""
+    return sorted({*told.splitlines(), *new.splitlines()})
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(names[:NAMED]) + (f" and {len(names) - NAMED} more" if len(names) > NAMED else "")
+
+
+def matrix(found: Mapping[str, Any]) -> dict[str, Any]:
+    """The matrix of a GitHub job from the command's JSON; ``apps`` become options of ``signoff measure``."""
+    jobs = found["jobs"]
+    return {"include": [{"stage": job["stage"], "apps": " ".join(job["apps"])} for job in jobs]}
