@@ -9,7 +9,7 @@ from pathlib import Path
 from harness.errors import Problem, UsageError
 from harness.gate import minimum_cases
 from harness.run.branches import unreachable
-from harness.run.plan import Plan, code_problems
+from harness.run.plan import Plan, code_problems, unmonitored
 from harness.run.yardstick import compare_yardsticks
 from harness.spec.cases import CaseFile
 from harness.spec.gates import Gate
@@ -45,6 +45,7 @@ def check(root: Path, cache: Path, baseline: str | None = None, apps: Sequence[s
     digests = {name: files.digest for name, files in repository.apps.items()}
     moves = compare_yardsticks(Plan(repository, revision, tree, {}), apps).moves
     warnings = [*(move.sentence for move in moves), *warnings_of(repository), *unreachable(repository)]
+    warnings += [str(problem) for problem in unmonitored(repository)]
     return CheckReport(digests, sizes, warnings)
 
 

@@ -128,6 +128,14 @@ def decide_verdict(run: GateRun) -> None:
     folder.write_json("verdict.json", run.verdict)
 
 
+def keep_references(run: GateRun) -> None:
+    """Keep what traffic will be compared with, if the run was accepted."""
+    if run.verdict["exit_code"] == 0:
+        from harness.run.references import keep_references as keep
+
+        run.warnings += keep(run.options, *run.ready)
+
+
 def write_report(run: GateRun) -> None:
     """Write report, summary and JUnit, then the manifest, which makes the folder whole."""
     plan, folder = run.ready
@@ -142,7 +150,7 @@ def write_report(run: GateRun) -> None:
 # Approvals are committed: they travel with the change that they approve.
 APPROVALS = "suites/approvals.jsonl"
 
-STEPS: tuple[Callable[[GateRun], None], ...] = (plan_run, measure_stages, decide_verdict, write_report)
+STEPS: tuple[Callable[[GateRun], None], ...] = (plan_run, measure_stages, decide_verdict, keep_references, write_report)
 
 
 def gate(options: Options) -> GateRun:

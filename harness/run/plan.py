@@ -48,6 +48,8 @@ def make_plan(options: Options) -> Plan:
     repository = load_repository(options.root, only=options.apps)
     if wrong := code_problems(repository):
         raise UsageError.of(wrong)
+    if options.profile == "release" and (silent := unmonitored(repository)):
+        raise UsageError.of(silent)
     revision = find_baseline(options.root, options.baseline)
     tree, baselines = None, {}
     if revision.commit is not None:
@@ -61,6 +63,16 @@ def make_plan(options: Options) -> Plan:
         if any(isinstance(step, HttpStep) and step.baseline_url for step in files.app.steps):
             baselines[name] = as_baseline(baselines.get(name, files))
     return Plan(repository, revision, tree, baselines)
+
+
+def unmonitored(repository: Repository) -> list[Problem]:
+    """Apps that promise nothing once they run: nobody would notice that a release breaks what the gate did not see."""
+    say = "is missing: write what the running app promises, as indicators with at_least or at_most (docs/monitoring.md)"
+    return [
+        Problem(f"suites/{name}/monitor.yaml", None, f"{say}; the profile release asks for it")
+        for name, suite in repository.suites.items()
+        if suite.monitor is None
+    ]
 
 
 def code_problems(repository: Repository) -> list[Problem]:
