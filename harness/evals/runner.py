@@ -5,15 +5,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 import orjson
 
 from harness.errors import SignoffError, UsageError
 from harness.evals.progress import Progress
-from harness.evals.scoring import Scorer
 from harness.serve.steps.chain import Call, Chain, ChainResult
-from harness.spec.measurement import Variant, dump_line, encode
+from harness.spec.measurement import Measurement, Variant, dump_line, encode
 from harness.spec.repository import AppFiles
 from harness.spec.suites import Case
 from harness.store import digest_bytes
@@ -44,6 +43,14 @@ class Tally:
     broken: str = ""
 
 
+class Scores(Protocol):
+    """Turns an answer into rows."""
+
+    def score(self, case: Case, arm: Arm, repeat: int, result: ChainResult, digest: str) -> list[Measurement]:
+        """The rows of one answer."""
+        ...
+
+
 @dataclass
 class EvalRun:
     """Asks ``arms`` all ``cases``, ``repeats`` times each, with at most ``concurrency`` questions under way.
@@ -54,7 +61,7 @@ class EvalRun:
     """
 
     arms: Sequence[Arm]
-    scorer: Scorer
+    scorer: Scores
     rows: Emit
     outputs: Emit
     concurrency: int = 32

@@ -85,11 +85,13 @@ class _Set(Spec):
 
     ``attempts`` of its texts in their carriers are sent (none named: all that fit the app). ``into`` is the input that
     takes the text (empty: the user's message), ``frame`` a text around it that holds ``{text}``. ``look_at`` are the
-    outputs that must not show the goal: ``answer``, or ids of steps.
+    outputs that must not show the goal: ``answer``, or ids of steps. ``borrow`` names other sets whose attempts are
+    held to this goal too: their answers are there already, so they cost no model call.
     """
 
     id: ShortSlug
     attempts: int = Field(default=30, ge=1, le=2000)
+    borrow: tuple[ShortSlug, ...] = ()
     carriers: tuple[Carrier, ...] = ()
     own_only: bool = False
     texts: tuple[AttackText, ...] = ()
@@ -278,12 +280,21 @@ class Probes(Spec):
         if twice:
             message = f"id {twice[0]!r} stands twice; ids are unique"
             raise ValueError(message)
+        for probe in probes:
+            unfit = sorted({name for name in probe.borrow if name not in ids or name == probe.id})
+            if unfit:
+                message = f"set {probe.id!r} borrows from {unfit[0]!r}; other sets are {', '.join(ids)}"
+                raise ValueError(message)
+            if probe.borrow and probe.family in ("canary", "indirect", "over_refusal"):
+                message = f"set {probe.id!r}: what {probe.family} looks for depends on its own texts; it cannot borrow"
+                raise ValueError(message)
         return probes
 
     @property
     def metrics(self) -> Mapping[str, int]:
         """Every metric with its number of attempts an arm."""
-        return {f"safety.{probe.id}": probe.attempts for probe in self.probes}
+        own = {probe.id: probe.attempts for probe in self.probes}
+        return {f"safety.{each.id}": each.attempts + sum(own[name] for name in each.borrow) for each in self.probes}
 
     def problems(self, app: App) -> Iterator[str]:
         """What the probes name that the app does not have."""
