@@ -16,8 +16,13 @@ from harness.cli.times import moment_of
 def add(sub: argparse._SubParsersAction[Parser]) -> None:
     """Put ``ab`` on the command line."""
     text = "compare the arms of a running experiment"
-    example = "example: signoff ab report --app support"
-    top = sub.add_parser("ab", help=text, description=text[0].upper() + text[1:] + ".", epilog=example)
+    top = sub.add_parser(
+        "ab",
+        help=text,
+        description=text[0].upper() + text[1:] + ".",
+        epilog="example:\n  signoff ab report --app support",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     inner = top.add_subparsers(dest="ab_command", required=True, metavar="COMMAND")
     report = command(
         inner,

@@ -23,7 +23,13 @@ TRACES = Path("reports") / "traces"
 def add(sub: argparse._SubParsersAction[Parser]) -> None:
     """Put ``monitor`` on the command line."""
     text = "watch a running app by its log of requests"
-    top = sub.add_parser("monitor", help=text, description=text[0].upper() + text[1:] + ".", epilog=_EXAMPLE)
+    top = sub.add_parser(
+        "monitor",
+        help=text,
+        description=text[0].upper() + text[1:] + ".",
+        epilog="example:\n  signoff monitor run --window 1d --app support",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     inner = top.add_subparsers(dest="monitor_command", required=True, metavar="COMMAND")
     run = command(
         inner,
@@ -50,9 +56,6 @@ def add(sub: argparse._SubParsersAction[Parser]) -> None:
     reference.add_argument("--window", metavar="TIME", help="how far back, with --traces (default: 1w)")
     reference.add_argument("--now", metavar="TIME", help="the window's end, with --traces (default: now)")
     reference.add_argument("--out", type=Path, metavar="FILE", help="where it goes (default: where monitor.yaml says)")
-
-
-_EXAMPLE = "example: signoff monitor run --window 1d"
 
 
 def run_command(args: Namespace) -> int:
