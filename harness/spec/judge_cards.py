@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Self
 
 import orjson
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, model_validator
 
 from harness.errors import Problem
 from harness.spec.base import Sha256, Spec
@@ -38,14 +38,21 @@ class Label(Spec):
     expected: str = ""
     context: str = ""
 
+    @model_validator(mode="after")
+    def _of_something(self) -> Self:
+        if bool(self.output) == bool(self.case and self.output_digest):
+            message = f"label {self.id!r}: give either 'output', or 'case' and 'output_digest'"
+            raise ValueError(message)
+        return self
+
 
 class Agreement(Spec):
     """How a judge's answers stand to labels of one kind of labeller.
 
     ``constant`` is the agreement that always answering the commonest label would reach. ``kappa`` is Cohen's, for a
     rubric with linear weights; ``low`` and ``high`` are its 95 % limits, null where it is undefined. ``auc`` is for
-    ``yes_no`` only. ``bias`` is the judge's share of the best answer minus the labels' share. ``confusion`` maps
-    label -> judge's answer -> count.
+    ``yes_no`` only. ``bias`` is the judge's mean answer minus the labels' mean, answers counted from 0 to 1: for
+    ``yes_no`` the share of yes that it gives too much. ``confusion`` maps label -> judge's answer -> count.
     """
 
     n: int = Field(ge=0)
@@ -69,6 +76,35 @@ class Card(Spec):
     labels_digest: Sha256
     human: Agreement | None = None
     model: Agreement | None = None
+
+
+def read_labels(folder: Path, root: Path, allowed: tuple[str, ...]) -> tuple[list[Label], list[Problem]]:
+    """The labels of the judge in ``folder``, those that are right, and every problem with its line."""
+    file = folder / LABELS
+    if not file.is_file():
+        return [], []
+    shown, found, problems = file.relative_to(root).as_posix(), list[Label](), list[Problem]()
+    for number, line in enumerate(file.read_bytes().splitlines(), start=1):
+        if not line.strip():
+            continue
+        try:
+            label = Label.model_validate(orjson.loads(line))
+        except ValidationError as error:
+            problems += [
+                Problem(shown, number, f"{'.'.join(map(str, each['loc']))}: {each['msg']}".removeprefix(": "))
+                for each in error.errors(include_url=False)
+            ]
+            continue
+        except ValueError as error:
+            problems.append(Problem(shown, number, f"not JSON: {error}"))
+            continue
+        if label.label not in allowed:
+            known = ", ".join(allowed)
+            problems.append(Problem(shown, number, f"label {label.label!r}: this judge is labelled by {known}"))
+        if any(label.id == other.id for other in found):
+            problems.append(Problem(shown, number, f"id {label.id!r} stands twice; agree on one label for each"))
+        found.append(label)
+    return found, problems
 
 
 def labels_digest(folder: Path) -> str:

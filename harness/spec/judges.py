@@ -13,7 +13,7 @@ from pydantic import Field, field_validator
 from harness.errors import Problem
 from harness.spec.base import Semver, Slug, Spec
 from harness.spec.gates import Gate
-from harness.spec.judge_cards import CARD, LABELS, Card, distrust, labels_digest, read_card
+from harness.spec.judge_cards import CARD, LABELS, Card, distrust, labels_digest, read_card, read_labels
 from harness.spec.models import Model
 from harness.spec.prompts import Prompt, load_prompt
 from harness.spec.suites import CheckSpec, Suite
@@ -64,6 +64,12 @@ class Judge(Spec):
         fixed: Mapping[str, tuple[str, ...]] = {"yes_no": ("Yes", "No"), "pairwise": ("A", "B")}
         return fixed.get(self.kind) or tuple(map(str, self.scores))
 
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The words that people label by, the worst first."""
+        fixed: Mapping[str, tuple[str, ...]] = {"yes_no": ("no", "yes"), "pairwise": ("second", "tie", "first")}
+        return fixed.get(self.kind) or tuple(map(str, self.scores))
+
 
 @dataclass(frozen=True)
 class JudgeFiles:
@@ -106,7 +112,8 @@ def load_judges(
         model = models.get(judge.model)
         wrong += [Problem(shown, 1, text) for text in _misfits(judge, file, model, models)]
         card, more = read_card(file.parent / CARD, root)
-        problems += wrong + more
+        _, unfit = read_labels(file.parent, root, judge.labels)
+        problems += wrong + more + unfit
         if prompt is not None and model is not None:
             found[judge.name] = JudgeFiles(judge, file.parent, prompt, model, card)
     return found, problems

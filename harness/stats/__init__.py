@@ -1,5 +1,6 @@
 """Intervals, paired and clustered comparisons, corrections, power: pure functions over arrays."""
 
+from harness.stats.agreement import Kappa, auc, cohens_kappa, confusion_matrix
 from harness.stats.bootstrap import bca_bounds, row_mean, row_quantile
 from harness.stats.clusters import ClusterSums, Moments, cluster_sums, moments
 from harness.stats.holm import holm
@@ -27,6 +28,7 @@ __all__ = [
     "ExactRate",
     "Guarded",
     "Inference",
+    "Kappa",
     "Looks",
     "Mirrored",
     "Moments",
@@ -36,10 +38,13 @@ __all__ = [
     "ScoreRate",
     "StudentT",
     "Unknown",
+    "auc",
     "bca_bounds",
     "cases_needed",
     "clopper_pearson",
     "cluster_sums",
+    "cohens_kappa",
+    "confusion_matrix",
     "detectable_difference",
     "empirical_quantile",
     "holm",
