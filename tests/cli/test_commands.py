@@ -85,7 +85,8 @@ def test_json_of_eval_and_report(project: Project, capsys: pytest.CaptureFixture
     capsys.readouterr()
     assert project.run("report", "latest", "--json") == 0
     files = orjson.loads(capsys.readouterr().out)["files"]
-    assert sorted(Path(file).name for file in files) == ["junit.xml", "report.html", "summary.md"]
+    names = ["comment.json", "findings.sarif", "junit.xml", "report.html", "summary.md"]
+    assert sorted(Path(file).name for file in files) == names
 
 
 def test_json_of_approve(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
