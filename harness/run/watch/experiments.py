@@ -23,7 +23,7 @@ from harness.spec.monitor import Ab, AbOutcome, Monitor, span
 from harness.spec.repository import load_repository
 from harness.spec.traffic import FILE, ArmSpec, Traffic, load_traffic
 from harness.stats import Inference, Mirrored, holm
-from harness.stats.sequential import effect_scores, mean_sequence
+from harness.stats.sequential import effect_sequence
 from harness.stats.two_samples import independence, sample_ratio
 from harness.store import RunFolder
 
@@ -31,6 +31,8 @@ Answer = Literal["ship", "abort", "continue"]
 ANSWERS: Mapping[str, Answer] = {"pass": "ship", "fail": "abort", "inconclusive": "continue"}
 MINIMUM = 500
 """Users in each arm below which nothing is compared where traffic.yaml says nothing."""
+FLOOR = 100
+"""Fewer than so many are never compared: bounds are asymptotic, and were simulated from here on."""
 UNEQUAL_P = 0.001
 """A check of the experiment itself fails below this: it is looked at often, and what it finds is a defect."""
 MOST_MOVED = 0.01
@@ -64,7 +66,7 @@ def ab_report(wanted: AbReport) -> dict[str, Any]:
         notes.ahead = 0
     indicators = [monitor.by_id[each.indicator] for each in monitor.ab.outcomes]
     found = gather(window, [arm.name for arm in arms], indicators, span(monitor.ab.horizon))
-    minimum = traffic.minimum_sample or MINIMUM
+    minimum = max(FLOOR, traffic.minimum_sample or MINIMUM)
     trials = [
         _trial(wanted.app, monitor, outcome, found, (arm, control), minimum)
         for arm in arms
@@ -161,7 +163,7 @@ def _trial(
     if why := _silence(outcome, pair, (ours, theirs)):
         return Trial(replace(blind, reason=why), gate), pair[0].name
     share = float(pair[0].percent / (pair[0].percent + pair[1].percent))
-    effect = mean_sequence(effect_scores(values, treated, share), tuned_for=2 * minimum, confidence=gate.confidence)
+    effect = effect_sequence(values, treated, share, tuned_for=2 * minimum, confidence=gate.confidence)
     means = float(values[treated].mean()), float(values[~treated].mean())
     return _judged(replace(blind, candidate=means[0], baseline=means[1]), gate, effect), pair[0].name
 
@@ -200,17 +202,14 @@ def _judged(verdict: GateVerdict, gate: Gate, effect: Inference) -> Trial:
     better = effect if gate.better == "higher" else Mirrored(effect)
     low, high = float(effect.low(gate.confidence)), float(effect.high(gate.confidence))
     p_value = float(better.p_below(bounds(gate)[1]))
-    known = math.isfinite(low)
     verdict = replace(
         verdict,
         estimate=float(effect.estimate),
-        low=low if known else None,
-        high=high if known else None,
+        low=low,
+        high=high,
         p_value=p_value,
         method=effect.method,
     )
-    if not known:
-        return Trial(replace(verdict, p_value=None, reason="no user's outcome differs: nothing can be bounded"), gate)
     passes = clears(gate, better, gate.confidence)
     may_fail = not passes and float(better.high(gate.confidence)) < bounds(gate)[1]
     return Trial(verdict, gate, "share", passes, may_fail, False, p_value, better, math.nan)
