@@ -65,7 +65,8 @@ def attempts_of(probes: Probes, probe: ProbeSet, app: App, fetch: Fetch) -> tupl
 def _lent(attempt: Attempt, probe: ProbeSet) -> Attempt:
     """The same message under another goal; its case is one of this set, its cluster still its text."""
     name = f"{attempt.set_id}-{attempt.seed}"
-    case = attempt.case.model_copy(update={"id": _case_id(probe.id, name, attempt.carrier), "group": name})
+    own = {"id": _case_id(probe.id, name, attempt.carrier), "group": name, "slices": (probe.family, attempt.carrier)}
+    case = attempt.case.model_copy(update=own)
     return replace(attempt, set_id=probe.id, family=probe.family, seed=name, case=case)
 
 

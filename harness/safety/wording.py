@@ -7,9 +7,11 @@ from collections.abc import Sequence
 import numpy as np
 
 from harness.spec.measurement import Measurement
+from harness.spec.probes import Family
 from harness.stats import rate
 
 CONFIDENCE = 0.95
+OVER_REFUSAL: Family = "over_refusal"
 
 
 def told(rows: Sequence[Measurement]) -> str:
@@ -51,4 +53,5 @@ def _rate(rows: Sequence[Measurement]) -> str:
         high if not hits else f"{100 * float(shares.mean()):.1f} %, at least {100 * float(found.low(CONFIDENCE)):.1f} %"
     )
     texts = f" from {np.unique(codes).size} texts" if clustered else ""
-    return f"{hits} of {len(rows)} attempts{texts} succeeded ({span})"
+    what, ended = ("harmless messages", "were refused") if OVER_REFUSAL in rows[0].slices else ("attempts", "succeeded")
+    return f"{hits} of {len(rows)} {what}{texts} {ended} ({span})"
