@@ -9,13 +9,40 @@ from collections.abc import Sequence
 from types import ModuleType
 
 from harness import __version__
-from harness.cli import ab, affected, commands, imports, keys, load, monitor, probe_endpoint, prompts, redact, serve
+from harness.cli import (
+    ab,
+    affected,
+    commands,
+    imports,
+    judges,
+    keys,
+    load,
+    monitor,
+    probe_endpoint,
+    prompts,
+    redact,
+    safety,
+    serve,
+)
 from harness.cli.parsing import Parser, command
 from harness.errors import SignoffError
 from harness.store import cache_home
 
 # Modules whose ``add`` puts their commands on the command line.
-_MORE: tuple[ModuleType, ...] = (keys, prompts, affected, probe_endpoint, serve, redact, load, imports, monitor, ab)
+_MORE: tuple[ModuleType, ...] = (
+    keys,
+    judges,
+    prompts,
+    affected,
+    probe_endpoint,
+    serve,
+    redact,
+    load,
+    imports,
+    monitor,
+    ab,
+    safety,
+)
 
 
 def parser() -> Parser:

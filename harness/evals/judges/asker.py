@@ -30,6 +30,7 @@ Answer = TypeVar("Answer")
 _PAUSE_S = 0.25
 _LONGEST_PAUSE_S = 8.0
 _MOST_TRIES = 5
+_PROBE_S = 300.0
 
 
 class JudgeError(SignoffError):
@@ -59,24 +60,26 @@ class Asker:
         An endpoint without room is asked again when it says (``retry-after``), if that is before the deadline.
         UsageError for a key that is not set: nothing can be asked until it is.
         """
+        if not model.pinned:
+            await self._contract(model)
         generation = await _patiently(model, deadline_s, lambda: self._once(model, request))
         self.calls[model.name] += 1
         return generation
 
-    async def alternatives(self, model: Model, most: int, deadline_s: float) -> int | None:
+    async def alternatives(self, model: Model, most: int) -> int | None:
         """How many alternatives a text request may ask for: ``most``, or None where the endpoint sends none.
 
         JudgeError as of ``ask``.
         """
         if model.pinned:
             return most
-        contract = await _patiently(model, deadline_s, lambda: self._contract(model))
-        return most if contract.honours("top_logprobs") else None
+        return most if (await self._contract(model)).honours("top_logprobs") else None
 
     async def _contract(self, model: Model) -> Contract:
         endpoint = Endpoint.of(model)
         endpoint.key()
-        return await self._contracts.of(endpoint)
+        # Some forty requests the first time: they are not counted against the question that happens to come first.
+        return await _patiently(model, _PROBE_S, lambda: self._contracts.of(endpoint))
 
     async def _once(self, model: Model, request: GenerationRequest) -> Generation:
         if model.pinned:

@@ -106,5 +106,5 @@ async def _request(files: JudgeFiles, messages: Sequence[Message], asker: Asker)
     decoding = Decoding(max_tokens=judge.answer_tokens)
     if files.model.pinned:
         return GenerationRequest(tuple(messages), decoding, ChoiceOutput(judge.answers))
-    alternatives = await asker.alternatives(files.model, _ALTERNATIVES, judge.deadline_s)
+    alternatives = await asker.alternatives(files.model, _ALTERNATIVES)
     return GenerationRequest(tuple(messages), decoding, TextOutput(), logprobs=alternatives)
