@@ -114,11 +114,11 @@ def histogram(feature: DriftFeature, inputs: Sequence[Input]) -> Histogram:
 
 
 def values_of(feature: DriftFeature, inputs: Sequence[Input]) -> list[Any]:
-    """The feature's value of each input that has one."""
+    """The feature's value of each input that has one; without its text an input has neither length nor language."""
     if feature.kind == "length":
-        return [each.length for each in inputs]
+        return [each.length for each in inputs if each.text]
     if feature.kind == "language":
-        return [language_of(each.text) for each in inputs]
+        return [language_of(each.text) for each in inputs if each.text]
     return [each.labels[feature.id] for each in inputs if feature.id in each.labels]
 
 

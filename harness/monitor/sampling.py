@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import zlib
+import hashlib
 from collections.abc import Iterable
 
 from harness.monitor.features import Input, make_input, shown_text
@@ -19,7 +19,7 @@ def sampled(rows: Iterable[Row], drift: Drift, labelled_by: str | None) -> list[
     """
     kept: dict[str, tuple[int, int, Input]] = {}
     steps = [feature for feature in drift.features if feature.kind == "step"]
-    bound = 2**32
+    bound = 2**64
     for row in rows:
         text = row.get("input")
         if row.get("outcome") != "ok" or not text:
@@ -42,7 +42,7 @@ def _lowest(kept: dict[str, tuple[int, int, Input]], count: int) -> dict[str, tu
 
 
 def _draw(text: str) -> int:
-    return zlib.crc32(text.encode("utf-8", "replace"))
+    return int.from_bytes(hashlib.blake2b(text.encode("utf-8", "replace"), digest_size=8).digest(), "big")
 
 
 def _labels(row: Row, steps: Iterable[DriftFeature]) -> dict[str, str]:

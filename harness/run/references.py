@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,10 +13,21 @@ import orjson
 
 from harness.data import load_anonymiser
 from harness.errors import SignoffError, UsageError
-from harness.monitor import Input, Reference, TraceWindow, longest, make_input, make_reference, sampled
+from harness.monitor import (
+    Input,
+    Reference,
+    TraceWindow,
+    longest,
+    make_input,
+    make_reference,
+    read_reference,
+    sampled,
+    write_reference,
+)
 from harness.run.options import Options
 from harness.run.plan import Plan
 from harness.run.stages.asking import load_cases
+from harness.spec.language import PACKAGE, installed
 from harness.spec.monitor import Drift, DriftFeature
 from harness.spec.repository import SuiteFiles
 from harness.spec.serving import Privacy, load_serving
@@ -58,7 +71,23 @@ def of_run(app: str, suite: SuiteFiles, drift: Drift, options: Options, plan: Pl
     texts = _anonymised([_text(case) for case in cases], options)
     inputs = [make_input(text, labels.get(case.id)) for case, text in zip(cases, texts, strict=True)]
     digest = plan.repository.apps[app].digest
-    return make_reference(app, digest, drift, inputs, f"cases of run {folder.run_id}", datetime.now(UTC))
+    known = [_REVISION, version(PACKAGE) if installed() else "", drift.model_dump(mode="json")]
+    key = digest_of([*known, app, digest, [[each.text, each.length, dict(each.labels)] for each in inputs]])
+    kept = options.cache / "monitor" / f"{key}.json"
+    source, now = f"cases of run {folder.run_id}", datetime.now(UTC)
+    if (found := _cached(kept, app)) is not None:
+        return replace(found, source=source, made=now)
+    made = make_reference(app, digest, drift, inputs, source, now)
+    write_reference(kept, made)
+    return made
+
+
+def _cached(path: Path, app: str) -> Reference | None:
+    """What was made of the same inputs before; a spoilt file is made again."""
+    try:
+        return read_reference(path, app)
+    except UsageError:
+        return None
 
 
 def of_traffic(window: TraceWindow, drift: Drift, digest: str, made: datetime) -> Reference:
