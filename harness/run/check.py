@@ -87,6 +87,8 @@ def gate_size(gate: Gate, suite: SuiteFiles) -> int:
     for measured in (suite.load, suite.probes):
         if measured is not None and gate.metric in measured.metrics:
             return measured.metrics[gate.metric]
+    if suite.promptfoo is not None and gate.metric in (sizes := suite.promptfoo.sizes(suite.suite.checks)):
+        return min(sizes[gate.metric], sum(map(len, suite.case_files)))
     metric = gate.metric.split(".")[0]
     rule = next((item for item in suite.suite.properties if item.id == metric), None)
     if rule is not None:

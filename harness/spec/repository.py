@@ -20,6 +20,7 @@ from harness.spec.load import LoadProfile
 from harness.spec.models import Model
 from harness.spec.monitor import Monitor
 from harness.spec.probes import Probes
+from harness.spec.promptfoo import PromptfooProfile
 from harness.spec.prompts import Prompt, load_prompt
 from harness.spec.stages import STAGES, StageName
 from harness.spec.step_prompts import missing_packages, prompt_identity, prompt_problems
@@ -81,6 +82,7 @@ class SuiteFiles:
     judges: Mapping[str, JudgeFiles] = field(default_factory=dict)
     demoted: Mapping[str, str] = field(default_factory=dict)
     monitor: Monitor | None = None
+    promptfoo: PromptfooProfile | None = None
 
     @property
     def stages(self) -> tuple[StageName, ...]:
@@ -95,6 +97,7 @@ class SuiteFiles:
         }
         found |= dict.fromkeys((rule.id for rule in self.suite.properties), "regression")
         found |= dict.fromkeys(self.load.metrics if self.load else (), "load")
+        found |= dict.fromkeys(self.promptfoo.sizes(self.suite.checks) if self.promptfoo else (), "promptfoo")
         return found | dict.fromkeys(self.probes.metrics if self.probes else (), "safety")
 
     @property
@@ -297,12 +300,13 @@ def _load_suite(folder: Path, app: AppFiles | None, state: _Loading) -> SuiteFil
     load_profile = _optional(folder / "load.yaml", LoadProfile, state)
     probes = _optional(folder / "probes.yaml", Probes, state)
     monitor = _optional(folder / "monitor.yaml", Monitor, state)
+    promptfoo = _optional(folder / "promptfoo.yaml", PromptfooProfile, state)
     if suite is None or gates is None:
         return None
     digest = yardstick_digest(folder, suite)
     listed, why = demoted(_with_steps(gates.gates, suite), suite, judges)
     found = SuiteFiles(
-        suite, listed, tuple(files), digest, load_profile, probes, judges, monitor=monitor, demoted=why
+        suite, listed, tuple(files), digest, load_profile, probes, judges, monitor=monitor, demoted=why, promptfoo=promptfoo
     )
     state.problems += _cross(found, app, folder, state)
     return found
@@ -326,7 +330,7 @@ def _with_steps(gates: Sequence[Gate], suite: Suite) -> tuple[Gate, ...]:
 
 def yardstick_digest(folder: Path, suite: Suite) -> str:
     """The digest of what measures the app in ``folder``: suite, gates, cases, judges, load, probes, code of its own."""
-    files = [folder / f"{name}.yaml" for name in ("suite", "gates", "load", "probes")]
+    files = [folder / f"{name}.yaml" for name in ("suite", "gates", "load", "probes", "promptfoo")]
     files += [*folder.glob("cases/*.jsonl"), *folder.glob("cases/*.yaml"), *folder.glob("judges/*/*")]
     items: tuple[CheckSpec | PropertySpec, ...] = (*suite.checks, *suite.properties)
     files += [folder / name for item in items for name in own_code(item)]

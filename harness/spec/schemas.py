@@ -18,6 +18,7 @@ from harness.spec.load import LoadProfile
 from harness.spec.models import Model
 from harness.spec.monitor import Monitor
 from harness.spec.probes import Probes
+from harness.spec.promptfoo import PromptfooProfile
 from harness.spec.prompts import FrontMatter
 from harness.spec.serving import Serving
 from harness.spec.suites import Case, ExternalCases, Suite
@@ -33,6 +34,7 @@ FILES: Mapping[str, tuple[type[BaseModel], str]] = {
     "judge": (Judge, "suites/<app>/judges/<name>/judge.yaml"),
     "load": (LoadProfile, "suites/<app>/load.yaml"),
     "probes": (Probes, "suites/<app>/probes.yaml"),
+    "promptfoo": (PromptfooProfile, "suites/<app>/promptfoo.yaml"),
     "monitor": (Monitor, "suites/<app>/monitor.yaml"),
     "traffic": (Traffic, "suites/<app>/traffic.yaml"),
     "keys": (Keys, "the key file of a gateway, kept outside the repository"),

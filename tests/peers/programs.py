@@ -15,13 +15,13 @@ import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
+from harness.evals.promptfoo.program import PROMPTFOO
 from harness.store.files import locked
 from tests.conftest import USER_CACHE
 
 VLLM = "0.32.0"
 LLAMA_CPP = "0.3.36"
 GUIDELLM = "0.8.1"
-PROMPTFOO = "0.123.1"
 NODE = "24.19.0"
 PATIENCE_S = 300.0
 # Programs that phone home are told not to, and none may look for another model than the one it is given.

@@ -62,9 +62,10 @@ def judge(assertion: Mapping[str, Any], subject: Subject) -> Ruling:
         raise Unscored(f"no rule for an assertion of type {assertion.get('type')!r}")
     found = RULES[kind](assertion, subject)
     if isinstance(found, bool):
-        found = Ruling(found, float(found), f"{kind} {shown(assertion.get('value'))}")
+        value = "" if assertion.get("value") is None else f" {shown(assertion['value'])}"
+        found = Ruling(found, float(found), f"{assertion['type']}{value} does not hold")
     if negated:
-        found = Ruling(not found.passed, 1.0 - found.score, f"not-{found.reason}")
+        found = Ruling(not found.passed, 1.0 - found.score, found.reason)
     # A weight of nothing is a figure to look at, which fails nobody.
     return Ruling(True, found.score) if assertion.get("weight") == 0 else found
 

@@ -223,7 +223,15 @@ def _files(apps: Sequence[App], config: Mapping[str, Any]) -> Files:
         files |= app.files(model, config)
     for name, lines in models.items():
         files[f"models/{name}/model.yaml"] = to_yaml(
-            {"name": name, **lines, "licence": "unknown", "context": 8192, "description": "Imported from promptfoo."}
+            {
+                "name": name,
+                **lines,
+                # What vendors seldom honour, and what costs repeatability only: docs/endpoints.md.
+                "tolerates": ["seed", "greedy"],
+                "licence": "unknown",
+                "context": 8192,
+                "description": "Imported from promptfoo.",
+            }
         )
     return files
 
