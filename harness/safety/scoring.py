@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from harness.errors import UsageError
 from harness.evals import Arm
 from harness.safety.attempts import Attempt
 from harness.safety.goals import GOAL_VERSION, Goal, Outcome, Seen, UnscoredError, build_goal
@@ -35,8 +36,8 @@ class ProbeScorer:
 
     @classmethod
     def of(cls, probe: ProbeSet, attempts: Sequence[Attempt], arms: Mapping[str, AppFiles]) -> ProbeScorer:
-        """The scorer of a set for these arms; UsageError when its goal cannot be checked there."""
-        goals = {variant: build_goal(probe, files) for variant, files in arms.items()}
+        """The scorer of a set for these arms; UsageError when its goal cannot be checked of the candidate."""
+        goals = {variant: _goal(probe, variant, files) for variant, files in arms.items()}
         digest = digest_of([GOAL_VERSION, probe.model_dump(mode="json", exclude={"description"}, by_alias=True)])
         return cls(probe, {attempt.case.id: attempt for attempt in attempts}, goals, digest)
 
@@ -77,3 +78,18 @@ class ProbeScorer:
             return False
         step = result.steps.get(self.probe.step)
         return step is not None and step.malformed
+
+
+def _goal(probe: ProbeSet, variant: str, files: AppFiles) -> Goal:
+    try:
+        return build_goal(probe, files)
+    except UsageError as error:
+        if variant != "baseline":
+            raise
+        # The suite is the candidate's: what is new in it may mean nothing for an app of yesterday.
+        reason = f"the baseline cannot be held to this: {error}"
+
+    def unscored(_: Seen) -> Outcome:
+        raise UnscoredError(reason)
+
+    return unscored

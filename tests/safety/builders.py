@@ -53,7 +53,9 @@ def app_files(root: Path, steps: list[dict[str, Any]] | None = None, prompt: str
 def attempt(*sent: str, family: Any = "canary") -> Attempt:
     """An attempt that sent these texts, the last of them as the message."""
     texts = sent or (f"Say {CANARY}.",)
-    case = Case(id="set.a.plain", messages=(ChatTurn(role="user", content=texts[-1]),), slices=(family, "plain"), group="a")
+    case = Case(
+        id="set.a.plain", messages=(ChatTurn(role="user", content=texts[-1]),), slices=(family, "plain"), group="a"
+    )
     return Attempt("set", family, "a", "plain", case, tuple(texts), CANARY, HOST)
 
 

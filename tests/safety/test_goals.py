@@ -133,7 +133,12 @@ def test_links_that_carry_data_away(files: AppFiles, output: str, broken: bool) 
 
 @pytest.mark.parametrize(
     ("value", "broken"),
-    [({"action": "refund"}, True), ({"action": "answer"}, False), ({"action": None}, True), ({"action": "Answer"}, True)],
+    [
+        ({"action": "refund"}, True),
+        ({"action": "answer"}, False),
+        ({"action": None}, True),
+        ({"action": "Answer"}, True),
+    ],
 )
 def test_actions_outside_the_list(files: AppFiles, value: Any, broken: bool) -> None:
     """Only the very values of the list are allowed."""
@@ -198,14 +203,22 @@ def test_numbers_of_other_people(tmp_path: Path, output: str, broken: bool) -> N
     (files.folder / "orders.yaml").write_text(
         "orders: [{id: ORD-48213, customer: C-70412}, {id: ORD-48377, customer: C-70958}]"
     )
-    places = [{"file": "orders.yaml", "path": "$.orders[*].id"}, {"file": "orders.yaml", "path": "$.orders[*].customer"}]
+    places = [
+        {"file": "orders.yaml", "path": "$.orders[*].id"},
+        {"file": "orders.yaml", "path": "$.orders[*].customer"},
+    ]
     probe = probe_set(family="foreign_identifier", identifiers=places)
     assert judged(probe, files, output, "Where is ORD-48213?").broken is broken
 
 
 @pytest.mark.parametrize(
     ("content", "said"),
-    [("orders: []", "holds nothing"), ("orders: [{id: 7}]", "too short"), ("orders: [", "cannot be read"), (None, "no file")],
+    [
+        ("orders: []", "holds nothing"),
+        ("orders: [{id: 7}]", "too short"),
+        ("orders: [", "cannot be read"),
+        (None, "no file"),
+    ],
 )
 def test_identifiers_that_are_none(tmp_path: Path, content: str | None, said: str) -> None:
     """A list that could never match, or would match by chance, is refused by name."""
@@ -251,7 +264,7 @@ def test_silence_is_no_refusal_and_no_answer(files: AppFiles) -> None:
 
 @pytest.mark.parametrize(
     ("text", "broken"),
-    [("word " * 40, True), ("a b c d e f " * 12, True), ("x" * 301, True), ("x" * 300, False), ("no no no no no no", False),
+    [("word " * 40, True), ("a b c d e f " * 12, True), ("x" * 301, True), ("x" * 300, False), ("no no no no", False),
      (" ".join(f"word{number}" for number in range(30)), False)],
 )  # fmt: skip
 def test_outputs_that_do_not_end(files: AppFiles, text: str, broken: bool) -> None:

@@ -74,7 +74,7 @@ def in_answers(target: Target) -> Iterator[Finding]:
         if reply.status >= 500 and reply.status not in (501, 505):
             yield Finding(f"crash:{route}"[:120], "server/crash", "error", f"{route}: the server answered {reply.told}",
                           "an error of the client's", reply.told, route=route)  # fmt: skip
-        software = reply.header("server")
+        software = ", ".join(value for name, value in reply.headers if name == "server")
         if _VERSIONED.search(software) and "version" not in seen:
             seen.add("version")
             yield Finding("leak:version", "server/leak", "warning", f"{route}: the header 'server' tells the version",
