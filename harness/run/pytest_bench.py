@@ -16,12 +16,14 @@ from harness.run.options import Options
 from harness.run.plan import Plan, make_plan
 from harness.run.stages.asking import load_cases
 from harness.serve.engine.hub import cache_identity
+from harness.serve.protocol import Generation, GenerationRequest
 from harness.serve.steps.callers import CachingCaller, EndpointCaller
 from harness.serve.steps.chain import Call, Chain, ChainResult
 from harness.serve.steps.function_step import load_function
 from harness.serve.steps.http_step import HttpRunner
 from harness.spec.apps import FunctionStep
 from harness.spec.git import Revision
+from harness.spec.models import Model
 from harness.spec.repository import SuiteFiles, load_repository
 from harness.spec.suites import Case
 from harness.store import GenerationCache
@@ -55,8 +57,9 @@ class Bench:
         self.options = options
         self.plan = plan_for(options)
         self._runner = asyncio.Runner()
+        judging = sorted({name for suite in self.plan.repository.suites.values() for name in suite.judging_models})
         self._gateway = SharedGateway(
-            options.root, self.plan.baseline_root, list(self.plan.repository.apps), options.cache, log
+            options.root, self.plan.baseline_root, list(self.plan.repository.apps), options.cache, log, judging
         )
         self._cache = GenerationCache(options.cache / "generations.sqlite")
         self._session = self._runner.run(_session())
@@ -85,6 +88,10 @@ class Bench:
     def answer(self, name: str, call: Call) -> ChainResult:
         """What the app answers to one question."""
         return self._run(self._chain(name).run(call))
+
+    def generate(self, model: Model, request: GenerationRequest) -> Generation:
+        """What a model answers to one question, over the run's gateway and cache."""
+        return self._run(self._caller.ask(model, request, 0)).generation
 
     def function(self, name: str, step: str) -> Callable[..., Any]:
         """The function of the app's function step ``step``; SignoffError when there is no such step."""

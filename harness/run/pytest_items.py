@@ -38,7 +38,8 @@ class CaseRows(pytest.File):
         self._declare_markers(suite.suite.slices)
         for head in heads(file, self.path.read_bytes()):
             for check in suite.suite.checks:
-                if head.has(check):
+                # What a model grades is a matter of the stage evals and its gates, not of single cases.
+                if head.has(check) and not check.graded:
                     name = f"{head.id}[{check.id}]"
                     # With the whole id pytest sees that the check is a parameter, which --lf compares.
                     yield CheckItem.from_parent(

@@ -6,6 +6,7 @@ nothing until a path below ``suites/<app>/`` is collected.
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import tempfile
 from collections.abc import Generator
@@ -15,11 +16,14 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from harness.errors import SignoffError
+
 if TYPE_CHECKING:
     from harness.run.pytest_trees import Trees
 
 _FOLDER = pytest.StashKey[Path]()
 _TREES = pytest.StashKey["Trees"]()
+_DEFAULTS = pytest.StashKey[Any]()
 _CASE_FILES = (".jsonl", ".yaml")
 _APP = "signoff_app"
 
@@ -70,6 +74,10 @@ def pytest_collectstart(collector: pytest.Collector) -> None:
         from harness.run.pytest_fixtures import register
 
         register(collector, _trees(collector.config).tree(collector.path.parents[1]))
+    elif isinstance(collector, pytest.Module):
+        with contextlib.suppress(SignoffError):
+            # Files that are wrong are told by the test that needs them.
+            _choose_deepevals_model(collector)
 
 
 def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Collector | None:
@@ -87,6 +95,21 @@ def pytest_itemcollected(item: pytest.Item) -> None:
     """Note in the report which app a test is about."""
     if (suite := _suite_above(item.path)) is not None:
         item.user_properties.append((_APP, suite.name))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Generator[None, Any, Any]:
+    """Let a test that is written for deepeval ask the model of its app."""
+    try:
+        asks = _choose_deepevals_model(item)
+    except SignoffError as error:
+        pytest.fail(str(error), pytrace=False)
+    if not asks:
+        return (yield)
+    from harness.run.pytest_deepeval import own_loop
+
+    with own_loop():
+        return (yield)
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -125,6 +148,19 @@ def _is_suite(folder: Path) -> bool:
 
 def _suite_above(path: Path) -> Path | None:
     return next((folder for folder in path.parents if folder.parent.name == "suites" and _is_suite(folder)), None)
+
+
+def _choose_deepevals_model(node: pytest.Item | pytest.Module) -> bool:
+    suite = _suite_above(node.path)
+    if suite is None or node.path.suffix != ".py" or b"deepeval" not in node.path.read_bytes():
+        return False
+    from harness.run.pytest_deepeval import Defaults, imports_deepeval
+
+    if not imports_deepeval(node.path):
+        return False
+    defaults = node.config.stash.setdefault(_DEFAULTS, Defaults())
+    defaults.take(_trees(node.config).tree(suite.parents[1]), suite.name)
+    return True
 
 
 def _trees(config: pytest.Config) -> Trees:

@@ -54,7 +54,7 @@ def graded_checks(suite: SuiteFiles, models: Mapping[str, Model]) -> list[Graded
     for spec in suite.suite.checks:
         if spec.check.startswith("judge/"):
             found.append(JudgeCheck.of(spec, suite))
-        elif spec.graded:
+        elif spec.check.startswith("deepeval/"):
             from harness.evals.deepeval_checks import DeepevalCheck
 
             found.append(DeepevalCheck.of(spec, models))
