@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import nox
+from nox.command import CommandFailed
 
 nox.needs_version = ">=2025.2"
 nox.options.sessions = ["gate"]
@@ -18,8 +19,8 @@ ROOT = Path(__file__).parent
 HOME = ROOT / ".nox" / "shared"
 BIN = HOME / ("Scripts" if os.name == "nt" else "bin")
 PYTHON = str(BIN / "python")
-# The judges' and load tools come with the sessions that use them; the gate needs none of them.
-REQUIREMENTS = ["-e", ".[local,serve]", "--group", "dev"]
+# The suites declare every stage, so the gate needs what any of them runs on.
+REQUIREMENTS = ["-e", ".[all]", "--group", "dev"]
 ENV = {
     "OMP_WAIT_POLICY": "PASSIVE",
     "TOKENIZERS_PARALLELISM": "false",
@@ -78,6 +79,30 @@ def regression(session: nox.Session) -> None:
 
 
 @nox.session(venv_backend="none")
+def evals(session: nox.Session) -> None:
+    """Measure what models grade; nothing is decided."""
+    run(session, str(BIN / "signoff"), "measure", "evals", *session.posargs)
+
+
+@nox.session(venv_backend="none")
+def load(session: nox.Session) -> None:
+    """Put the apps under the load of their profiles; nothing is decided."""
+    run(session, str(BIN / "signoff"), "measure", "load", *session.posargs)
+
+
+@nox.session(venv_backend="none")
+def safety(session: nox.Session) -> None:
+    """Attack the apps with their probes; nothing is decided."""
+    run(session, str(BIN / "signoff"), "measure", "safety", *session.posargs)
+
+
+@nox.session(venv_backend="none")
+def promptfoo(session: nox.Session) -> None:
+    """promptfoo's own program against the served apps; needs Node."""
+    run(session, PYTHON, "-m", "pytest", "tests/peers/test_promptfoo.py", "-m", "peer", *session.posargs)
+
+
+@nox.session(venv_backend="none")
 def serve(session: nox.Session) -> None:
     """Serve the apps on loopback."""
     run(session, str(BIN / "signoff"), "serve", *session.posargs)
@@ -91,9 +116,20 @@ def report(session: nox.Session) -> None:
 
 @nox.session(venv_backend="none")
 def nightly(session: nox.Session) -> None:
-    """Everything: slow, peer and browser tests, benchmarks, the gate against the last release."""
-    run(session, PYTHON, "-m", "pytest", "-m", "slow or peer or browser or network")
-    run(session, PYTHON, "benchmarks/gate_simulation.py")
-    run(session, PYTHON, "benchmarks/overhead.py")
+    """Everything: the gate against the last release, then slow, peer and browser tests, and benchmarks."""
     tags = subprocess.run(["git", "tag", "--list", "v*"], capture_output=True, text=True, check=False).stdout.split()
-    run(session, str(BIN / "signoff"), "gate", "--profile", "nightly", *(["--baseline", "release"] if tags else []))
+    commands: list[list[str]] = [
+        [str(BIN / "signoff"), "gate", "--profile", "nightly", *(["--baseline", "release"] if tags else [])],
+        [PYTHON, "-m", "pytest", "-m", "slow or peer or browser or network"],
+        [PYTHON, "benchmarks/gate_simulation.py"],
+        [PYTHON, "benchmarks/overhead.py"],
+    ]
+    failed = []
+    for command in commands:
+        try:
+            run(session, *command)
+        except CommandFailed:
+            # One night tells everything that is wrong, not only what came first.
+            failed.append(" ".join(command[1:3]))
+    if failed:
+        session.error(f"failed: {'; '.join(failed)}")

@@ -54,10 +54,15 @@ def brief(run: Run) -> dict[str, Any]:
 
 def broken(reason: str, action: str) -> dict[str, Any]:
     """The brief of a run that came to no verdict."""
+    return bare("error", reason, action, facts="no verdict", changed="not known")
+
+
+def bare(verdict: str, reason: str, action: str, *, facts: str, changed: str) -> dict[str, Any]:
+    """The brief of a run that left no folder: one reason, no case."""
     return {
-        "schema": SCHEMA, "verdict": "error", "approved": False, "facts": "no verdict", "changed": "not known",
-        "reasons": [one_line(reason, SENTENCE)], "yardstick": "", "findings": [], "cases": [],
-        "next_action": one_line(action, PARAGRAPH),
+        "schema": SCHEMA, "verdict": verdict, "approved": False, "facts": one_line(facts, PARAGRAPH),
+        "changed": one_line(changed, PARAGRAPH), "reasons": [one_line(reason, SENTENCE)], "yardstick": "",
+        "findings": [], "cases": [], "next_action": one_line(action, PARAGRAPH),
     }  # fmt: skip
 
 

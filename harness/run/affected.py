@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -80,17 +80,18 @@ def affected(root: Path, cache: Path, since: str | None = None) -> Affected:
     """
     plan = make_plan(Options(root, cache, baseline=since))
     yardstick = compare_yardsticks(plan)
-    everywhere = _everywhere(root, plan.revision)
+    removed = tuple(move.app for move in yardstick.moves if move.kind == "app")
+    # What is left is decided together: only a run over all apps sees that one is gone.
+    everywhere = [*(f"app {name} was deleted" for name in removed), *_everywhere(root, plan.revision)]
     apps = tuple(
         AppState(
             name,
-            tuple([*_because(plan, name), *_moved(yardstick, name), *everywhere]),
+            (*_because(plan, name), *_moved(yardstick, name), *everywhere),
             plan.repository.suites[name].stages,
             plan.repository.apps[name].pinned,
         )
         for name in plan.repository.apps
     )
-    removed = tuple(move.app for move in yardstick.moves if move.kind == "app")
     return Affected(plan.revision, apps, removed)
 
 
@@ -127,9 +128,3 @@ def _differing(root: Path, commit: str, names: Sequence[str]) -> list[str]:
 
 def _listed(names: Sequence[str]) -> str:
     return ", ".join(names[:NAMED]) + (f" and {len(names) - NAMED} more" if len(names) > NAMED else "")
-
-
-def matrix(found: Mapping[str, Any]) -> dict[str, Any]:
-    """The matrix of a GitHub job from the command's JSON; ``apps`` become options of ``signoff measure``."""
-    jobs = found["jobs"]
-    return {"include": [{"stage": job["stage"], "apps": " ".join(job["apps"])} for job in jobs]}

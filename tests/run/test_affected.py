@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 
-from harness.run.affected import matrix
 from tests.run.project import APP, GATES, REWORDED, SORT, SUITE, Project, case_lines, make_project
 
 MODEL = """\
@@ -64,7 +63,6 @@ def test_nothing(project: Project, capsys: pytest.CaptureFixture[str]) -> None:
     project.commit()
     told = found(project, capsys)
     assert (told["any"], told["affected"], told["jobs"]) == (False, [], [])
-    assert matrix(told) == {"include": []}
 
 
 def test_only_the_app_whose_bytes_changed(project: Project, capsys: pytest.CaptureFixture[str]) -> None:
@@ -75,7 +73,6 @@ def test_only_the_app_whose_bytes_changed(project: Project, capsys: pytest.Captu
     assert told["apps"]["desk"]["because"][0] == "step sort: its function or data files changed"
     assert told["apps"]["shop"] == {"affected": False, "because": [], "stages": [], "pinned": True}
     assert told["jobs"] == [{"stage": "regression", "apps": ["desk"]}, {"stage": "safety", "apps": ["desk"]}]
-    assert matrix(told)["include"][0] == {"stage": "regression", "apps": "desk"}
 
 
 def test_a_moved_yardstick_affects_its_app(project: Project, capsys: pytest.CaptureFixture[str]) -> None:
@@ -131,12 +128,13 @@ def test_a_shared_prompt_affects_those_who_use_it(tmp_path: Path, capsys: pytest
 
 
 def test_new_and_deleted_apps(project: Project, capsys: pytest.CaptureFixture[str]) -> None:
-    """A new app is measured; one that is gone is named."""
+    """A new app is measured; one that is gone is named, and all others are decided with it."""
     project.write(suite("fresh"))
     project.git("rm", "-r", "--quiet", "suites/shop")
     told = found(project, capsys)
-    assert (told["affected"], told["removed"]) == (["fresh"], ["shop"])
-    assert told["apps"]["fresh"]["because"] == ["new app, no baseline"]
+    assert (told["affected"], told["removed"]) == (["desk", "fresh"], ["shop"])
+    assert told["apps"]["fresh"]["because"] == ["new app, no baseline", "app shop was deleted"]
+    assert told["apps"]["desk"]["because"] == ["app shop was deleted"]
 
 
 def test_since_chooses_the_commit(project: Project, capsys: pytest.CaptureFixture[str]) -> None:
