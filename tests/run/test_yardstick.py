@@ -255,3 +255,100 @@ def test_an_unreadable_old_suite_waits(project: Project, monkeypatch: pytest.Mon
     project.write({CASES: case_lines(80)})
     assert project.run("gate") == 2
     assert moves(project) == [("suite", "changed", True)]
+
+
+JUDGE = "name: polite\nkind: yes_no\nprompt: 1.0.0\nmodel: far\n"
+JUDGE_PROMPT = """\
+---
+name: polite
+metadata: {version: 1.0.0}
+inputs:
+  output: {kind: string}
+---
+user:
+Is this polite? {{ output }}
+"""
+MODEL = "name: far\nengine: openai\nbase_url: http://127.0.0.1:9/v1\nmodel_id: far\nlicence: none\ncontext: 1000\n"
+LOAD = "rate: 2\nblocks: 6\nslo: {e2e_s: 2}\n"
+
+
+def told(project: Project) -> list[tuple[str, str, bool, str]]:
+    """The moves of the working tree against the default branch, without measuring anything."""
+    from harness.run.options import Options
+    from harness.run.plan import make_plan
+    from harness.run.yardstick import compare_yardsticks
+
+    plan = make_plan(Options(project.root, project.root.parent / "cache"))
+    return [(move.kind, move.effect, move.approval, move.what) for move in compare_yardsticks(plan).moves]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "expected"),
+    [
+        ("rate: 2", "rate: 1", ("looser", True, "load profile: rate 2.0 -> 1.0")),
+        ("rate: 2", "rate: 3", ("harder", False, "load profile: rate 2.0 -> 3.0")),
+        ("blocks: 6", "blocks: 4", ("looser", True, "load profile: blocks 6 -> 4")),
+        ("{e2e_s: 2}", "{e2e_s: 3}", ("looser", True, "load profile: promised e2e_s 2.0 -> 3.0")),
+        ("{e2e_s: 2}", "{}", ("looser", True, "load profile: promised e2e_s 2.0 -> none")),
+        ("{e2e_s: 2}", "{e2e_s: 2, ttft_s: 1}", ("harder", False, "load profile: promised ttft_s none -> 1.0")),
+        ("rate: 2", "rate: 2\nseed: 3", ("changed", False, "load profile: seed 0 -> 3")),
+        ("rate: 2", "rate: 2\ndescription: two a second", None),
+    ],
+)
+def test_load_profiles(tmp_path: Path, old: str, new: str, expected: tuple[str, bool, str] | None) -> None:
+    """Fewer requests and weaker promises are looser; words for people are no move."""
+    project = make_project(tmp_path, 3, {"suites/desk/load.yaml": LOAD})
+    project.branch()
+    project.edit("suites/desk/load.yaml", old, new)
+    assert told(project) == ([("load", *expected)] if expected else [])
+
+
+def test_judges(tmp_path: Path) -> None:
+    """Another question or another model behind a judge is a move; one that is gone needs an approval."""
+    suite = SUITE + "  - {id: polite, check: judge/polite}\n"
+    folder = "suites/desk/judges/polite"
+    files = {
+        f"{folder}/judge.yaml": JUDGE,
+        f"{folder}/1.0.0.prompty": JUDGE_PROMPT,
+        "suites/desk/suite.yaml": suite,
+        "models/far/model.yaml": MODEL,
+    }
+    project = make_project(tmp_path, 3, files)
+    project.branch()
+    assert told(project) == []
+    project.edit("models/far/model.yaml", "model_id: far", "model_id: farther")
+    assert told(project) == [("judge", "changed", False, "judge polite changed")]
+    project.write({"models/far/model.yaml": MODEL})
+    project.write({f"{folder}/1.1.0.prompty": JUDGE_PROMPT.replace("1.0.0", "1.1.0").replace("polite?", "kind?")})
+    project.edit(f"{folder}/judge.yaml", "1.0.0", "1.1.0")
+    assert told(project) == [("judge", "changed", False, "judge polite changed")]
+    project.git("rm", "-rfq", folder)
+    project.write({"suites/desk/suite.yaml": SUITE})
+    assert told(project) == [
+        ("check", "looser", True, "check polite removed"),
+        ("judge", "looser", True, "judge polite removed"),
+    ]
+
+
+def test_cases_of_a_package(tmp_path: Path) -> None:
+    """Rows that are no longer taken from a package are deleted cases; another source changes all that are left."""
+    external = (
+        "source: pypi:nothing==1.0\nsha256: " + "a" * 64 + "\nformat: json\nlicence: none\nid: id\nprefix: x-\n"
+        "inputs: {message: text}\nrows: [a, b, c]\n"
+    )
+    project = make_project(tmp_path, 3, {"suites/desk/cases/far.yaml": external})
+    project.branch()
+    project.edit("suites/desk/cases/far.yaml", "[a, b, c]", "[a, c]")
+    assert told(project) == [("case", "looser", True, "case x-b deleted")]
+    project.edit("suites/desk/cases/far.yaml", "==1.0", "==2.0")
+    assert told(project)[1] == ("case", "changed", False, "2 cases (x-a, x-c) changed")
+
+
+def test_a_note_or_another_file_is_no_move(tmp_path: Path) -> None:
+    """Cases that moved to another file, or got a note for people, are the same cases."""
+    project = make_project(tmp_path, 3)
+    project.branch()
+    lines = case_lines(3).splitlines(keepends=True)
+    project.write({CASES: lines[0] + lines[1].replace('"slices"', '"note":"read twice","slices"')})
+    project.write({"suites/desk/cases/more.jsonl": lines[2]})
+    assert told(project) == []
