@@ -12,6 +12,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import orjson
+
 from harness.errors import UsageError
 from harness.run.harness_code import harness_digest
 from harness.run.manifest import iso, manifest, yardstick_of
@@ -19,6 +21,8 @@ from harness.run.options import Options
 from harness.run.plan import Plan
 from harness.run.stages import STAGES, StageReport
 from harness.run.yardstick import old_digests
+from harness.safety.findings import FILE as FINDINGS
+from harness.safety.findings import joined
 from harness.store import RunFolder, open_run
 
 
@@ -125,9 +129,17 @@ def _copy(source: Path, target: Path, stage: str) -> None:
             continue
         there = target / file.relative_to(source)
         there.parent.mkdir(parents=True, exist_ok=True)
+        if file.name == FINDINGS and there.is_file():
+            _join_findings(file, there)
+            continue
         # Rows and outputs of several apps go into one file, as a run in one piece writes them.
         with there.open("ab" if file.suffix == ".jsonl" else "wb") as out, file.open("rb") as data:
             shutil.copyfileobj(data, out)
+
+
+def _join_findings(source: Path, target: Path) -> None:
+    both = joined(orjson.loads(target.read_bytes()), orjson.loads(source.read_bytes()))
+    target.write_bytes(orjson.dumps(both, option=orjson.OPT_INDENT_2))
 
 
 def finish_part(options: Options, plan: Plan, folder: RunFolder, stages: Sequence[StageReport], started: float) -> None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from harness.spec.measurement import Measurement
 
+FILE = "findings.json"
 FORMAT = 1
 """The shape of ``findings.json``, documented in docs/safety.md."""
 
@@ -54,3 +55,8 @@ def of_rows(rows: Sequence[Measurement], shown: str) -> list[Finding]:
         for row in rows
         if row.value == 1.0
     ]
+
+
+def joined(one: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:
+    """The content of two ``findings.json`` of the same kind as one: what two parts of a run found."""
+    return {**one, "findings": [*one["findings"], *other["findings"]]}

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import signal
+import threading
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.run.project import http_app, reply, serving
+from tests.run.project import http_app, reply, serving, wait_for
 from tests.safety.desk_files import APP, PROBES, desk, hits
 
 HARD = {"word", "planted", "links", "deeds", "form", "others", "page", "endless", "refused"}
@@ -246,3 +248,48 @@ def test_probes_appear_in_the_count_of_a_gate(tmp_path: Path, capsys: pytest.Cap
     project = desk(tmp_path, "hardened", PROBES, gates)
     assert project.run("check") == 0
     assert "gate 'tight' has 22 cases and can never pass" in capsys.readouterr().out
+
+
+def test_findings_of_parts_are_put_together(tmp_path: Path) -> None:
+    """Two jobs attacked an app each; the run that decides has the rows and findings of both."""
+    project = desk(tmp_path, "label", ONE, NONE)
+    for file in sorted((project.root / "suites/desk").rglob("*")):
+        if file.is_file() and file.suffix != ".pyc":
+            name = file.relative_to(project.root / "suites/desk").as_posix()
+            project.write({f"suites/two/{name}": file.read_text().replace("name: desk", "name: two")})
+    project.commit()
+    for app in ("desk", "two"):
+        assert project.run("measure", "--app", app) == 0
+    parts = [argument for run in project.runs for argument in ("--from", str(run))]
+    project.run("gate", *parts)
+    findings = project.file("artifacts/safety/findings.json")["findings"]
+    assert {finding["app"] for finding in findings} == {"desk", "two"}
+    assert len(findings) == sum(row["value"] == 1.0 for row in project.rows("measurements/safety.jsonl")) == 20
+
+
+def test_an_interrupted_stage_keeps_what_was_attempted(tmp_path: Path) -> None:
+    """Ctrl-C ends with 3; attempts that were made keep their rows, the others are errors and none is resistance."""
+    held = threading.Event()
+    calls = iter(range(10_000))
+
+    def answer(body: Any) -> Any:
+        if next(calls) >= 4:
+            held.wait(20)
+        return reply({"label": "no"})
+
+    with serving(answer) as stub:
+        project = desk(tmp_path, "hardened", "concurrency: 2\n" + ONE, NONE)
+        project.write({"suites/desk/app.yaml": http_app(stub.url)})
+        project.commit()
+        project.branch()
+        process = project.start("safety")
+        wait_for(lambda: len(stub.asked) >= 5)
+        process.send_signal(signal.SIGINT)
+        held.set()
+        out, err = process.communicate(timeout=60)
+    assert process.returncode == 3, err
+    assert "interrupted" in out
+    rows = [row for row in project.rows("measurements/safety.jsonl") if row["variant"] == "candidate"]
+    assert len(rows) == 10
+    assert {row["value"] for row in rows if row["status"] == "scored"} == {0.0}
+    assert any("not run: interrupted" in row["reason"] for row in rows if row["status"] == "error")
