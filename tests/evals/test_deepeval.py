@@ -169,11 +169,13 @@ def test_wrong_settings_are_named_before_anything_is_asked(
 def test_without_the_package_the_extra_is_named(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """deepeval is optional."""
+    """deepeval is optional: without it its rows are unscored, say how to get it, and break nothing else."""
     monkeypatch.setitem(sys.modules, "deepeval.metrics", None)
     project = project_with(tmp_path, "http://127.0.0.1:1", GEVAL)
-    assert project.run("measure", "evals") == 64
-    assert ".[judges]" in capsys.readouterr().err
+    assert project.run("measure", "evals") == 0
+    assert {row["status"] for row in project.rows(ROWS)} == {"unscored"}
+    assert ".[judges]" in project.rows(ROWS)[0]["reason"]
+    assert ".[judges]" in capsys.readouterr().out
 
 
 QUIET = """\

@@ -2,6 +2,6 @@
 
 from harness.evals.deepeval_checks.check import DeepevalCheck
 from harness.evals.deepeval_checks.model import UnreadableError, judging_model
-from harness.evals.deepeval_checks.package import load, metric_class, quieten
+from harness.evals.deepeval_checks.package import AbsentError, load, metric_class, quieten
 
-__all__ = ["DeepevalCheck", "UnreadableError", "judging_model", "load", "metric_class", "quieten"]
+__all__ = ["AbsentError", "DeepevalCheck", "UnreadableError", "judging_model", "load", "metric_class", "quieten"]

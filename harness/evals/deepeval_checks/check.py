@@ -44,7 +44,7 @@ class DeepevalCheck:
 
     @classmethod
     def of(cls, spec: CheckSpec, models: Mapping[str, Model]) -> DeepevalCheck:
-        """The check, its settings accepted by deepeval; UsageError for those that are not, or without the package."""
+        """The check, its settings accepted by deepeval; UsageError for those that are not, AbsentError."""
         ours, own = deepeval_settings(spec)
         kind = metric_class(spec.check.removeprefix("deepeval/"))
         check = cls(spec, ours, models[ours.model], kind, read_settings(spec.id, kind, own))

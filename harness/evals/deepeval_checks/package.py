@@ -34,8 +34,12 @@ _TRACES = frozenset(
 )
 
 
+class AbsentError(UsageError):
+    """deepeval is not installed: what it would compute is unknown, and nothing else hangs on it."""
+
+
 def load() -> ModuleType:
-    """The module ``deepeval.metrics``; UsageError names the extra when the package is not installed."""
+    """The module ``deepeval.metrics``; AbsentError names the extra when the package is not installed."""
     quieten()
     try:
         module = import_module("deepeval.metrics")
@@ -43,7 +47,7 @@ def load() -> ModuleType:
         if (error.name or "").split(".")[0] != "deepeval":
             raise
         message = f"checks deepeval/<Metric> need the package deepeval: {EXTRA}"
-        raise UsageError(message) from error
+        raise AbsentError(message) from error
     return module
 
 
@@ -59,7 +63,7 @@ def quieten() -> None:
 def metric_class(name: str) -> type[Any]:
     """The metric that a check ``deepeval/<name>`` names, with or without ``Metric`` at its end.
 
-    UsageError: there is none, or it needs what an app's answer does not hold.
+    UsageError: there is none, or it needs what an app's answer does not hold; AbsentError.
     """
     module = load()
     known = {each: kind for each in module.__all__ if _single_turn(kind := getattr(module, each), module)}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
+from harness.evals.checks.subject import Score
 from harness.evals.judges.asker import Asker
 from harness.evals.judges.exhibits import Exhibit
 from harness.evals.judges.judging import JUDGING_REVISION, Grade, grade
@@ -55,6 +56,23 @@ class GradedCheck(Protocol):
     async def grade(self, shown: Exhibit, other: Exhibit | None, asker: Asker) -> Grade:
         """The grade; JudgeError when the model gave no answer."""
         ...
+
+
+@dataclass(frozen=True, slots=True)
+class AbsentCheck:
+    """A check whose package is not installed: its rows are unscored with ``reason``, and nobody is asked."""
+
+    spec: CheckSpec
+    settings: GradedSettings
+    reason: str
+    revision: int = 0
+    digest: str = ""
+    judge_digest: str = ""
+    pairwise: bool = False
+
+    async def grade(self, shown: Exhibit, other: Exhibit | None, asker: Asker) -> Grade:
+        """No score."""
+        return Grade((Score(None, self.reason),))
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,12 +11,13 @@ from typing import Any
 
 from harness.errors import SignoffError, UsageError
 from harness.evals import Arm, Progress
-from harness.evals.judges import Asker, GradedCheck, JudgeCheck, sampled
+from harness.evals.judges import AbsentCheck, Asker, GradedCheck, JudgeCheck, sampled
 from harness.evals.runner import GONE_AFTER
 from harness.run.gateway import Gateway
 from harness.run.stages.asking import Asking, asking, gateway_of, interruptible, load_cases
 from harness.run.stages.graded import Answers, Findings, Grading, Row, told
 from harness.run.stages.record import Context, StageReport
+from harness.spec.graded import settings_of
 from harness.spec.measurement import dump_line, encode
 from harness.spec.models import Model
 from harness.spec.repository import SuiteFiles
@@ -30,7 +31,7 @@ _Prepared = tuple[str, SuiteFiles, list[Case], list[GradedCheck]]
 def measure(context: Context) -> StageReport:
     """Run the stage. Interrupting it once keeps what is done and marks the stage broken.
 
-    UsageError: a metric's settings are wrong or its package is not installed.
+    UsageError: a metric's settings are wrong.
     """
     options, folder, models = context.options, context.folder, context.plan.repository.models
     prepared = [
@@ -55,9 +56,12 @@ def graded_checks(suite: SuiteFiles, models: Mapping[str, Model]) -> list[Graded
         if spec.check.startswith("judge/"):
             found.append(JudgeCheck.of(spec, suite))
         elif spec.check.startswith("deepeval/"):
-            from harness.evals.deepeval_checks import DeepevalCheck
+            from harness.evals.deepeval_checks import AbsentError, DeepevalCheck
 
-            found.append(DeepevalCheck.of(spec, models))
+            try:
+                found.append(DeepevalCheck.of(spec, models))
+            except AbsentError as error:
+                found.append(AbsentCheck(spec, settings_of(spec), str(error)))
     return found
 
 

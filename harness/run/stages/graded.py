@@ -12,7 +12,7 @@ import orjson
 
 from harness.evals import Arm
 from harness.evals.checks.subject import Score, printable
-from harness.evals.judges import Asker, Exhibit, Grade, GradedCheck, JudgeError, Withheld, exhibit
+from harness.evals.judges import AbsentCheck, Asker, Exhibit, Grade, GradedCheck, JudgeError, Withheld, exhibit
 from harness.serve.steps.chain import Call, ChainResult
 from harness.spec.measurement import Measurement, Status, Variant
 from harness.spec.repository import SuiteFiles
@@ -94,6 +94,8 @@ class Grading:
 
     async def row(self, check: GradedCheck, case: Case, arm: Arm, answers: Answers) -> Row:
         """The row of ``check`` on ``arm``'s answer; for a pairwise check, against that of the first arm."""
+        if isinstance(check, AbsentCheck):
+            return Row((_measurement(check, case, arm, Score(None, check.reason)),))
         shown, reached = await self._exhibit(check, case, arm, answers)
         if isinstance(shown, Withheld):
             score = Score(None, shown.reason)
@@ -227,6 +229,7 @@ def told(prepared: Sequence[tuple[str, SuiteFiles, Any, Sequence[GradedCheck]]],
             text += f", {_mean(flips):.0%} changed their preference with the order" if flips else ""
             silent = findings.silent.get((name, metric), 0)
             text += f", {silent} without a score" if silent else ""
+            text += f": {check.reason}" if isinstance(check, AbsentCheck) else ""
             judge = suite.judges.get(check.spec.check.removeprefix("judge/"))
             doubt = "no labels of people vouch for it" if judge is None else judge.distrust
             lines.append(text + (f" (advisory: {doubt})" if doubt else ""))
