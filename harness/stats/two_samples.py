@@ -113,14 +113,18 @@ def binned_shift(reference: ArrayLike, current: ArrayLike, *, draws: int = 999, 
 
     Permuting the units of both samples deals the pooled counts by the multivariate hypergeometric distribution.
     Bounds are percentiles of a bootstrap of both samples, less what the noise of counts adds,
-    (bins - 1)(1/n + 1/m) (Yurdakul and Naranjo 2020, Journal of Risk Model Validation 14).
+    (bins - 1)(1/n + 1/m) (Yurdakul and Naranjo 2020, Journal of Risk Model Validation 14). Where all units fall into
+    one bin, the bound is what three units elsewhere would give (Hanley and Lippman-Hand 1983, JAMA 249, 1743-1745).
     """
     old, new = np.asarray(reference, dtype=np.int64), np.asarray(current, dtype=np.int64)
     keep = old + new > 0
     old, new = old[keep], new[keep]
     n, m = int(old.sum()), int(new.sum())
-    if old.size < 2 or not n or not m:
-        return Shift(0.0, 0.0, 1.0, method="one bin")
+    if not n or not m:
+        return Shift(0.0, np.inf, 1.0, method="none")
+    if old.size < 2:
+        three = float(stability_index([n, 0], [max(0, m - 3), min(3, m)]))
+        return Shift(0.0, three / normal_quantile(0.95), 1.0, method="rule of three")
     generator = np.random.default_rng(seed)
     found = float(stability_index(old, new))
     dealt = generator.multivariate_hypergeometric(old + new, m, size=draws)

@@ -99,9 +99,11 @@ def test_binned_shift_has_power():
 
 @pytest.mark.parametrize(("old", "new"), [([5], [9]), ([5, 0], [9, 0]), ([0, 0], [3, 4]), ([3, 4], [0, 0])])
 def test_nothing_to_compare_is_no_shift(old, new):
-    """One bin, or an empty sample, moves nowhere and proves nothing."""
+    """One bin, or an empty sample, moves nowhere and proves nothing: few units still leave room for a shift."""
     found = binned_shift(old, new)
     assert (found.distance, found.same_p) == (0.0, 1.0)
+    assert found.high(0.95) > 0.1
+    assert binned_shift([400, 0], [400, 0]).high(0.95) < 0.05
 
 
 def features(generator, n, m, moved=0.0):

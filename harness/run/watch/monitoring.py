@@ -89,16 +89,17 @@ class _Kept:
     """Writes rows to the run folder up to a bound, and counts all of them."""
 
     def __init__(self, write: Any) -> None:
-        self._write, self.count = write, 0
+        self._write, self.count, self.written = write, 0, 0
 
     def passing(self, rows: Iterator[Measurement]) -> Iterator[Measurement]:
         for row in rows:
             self.add(row)
             yield row
 
-    def add(self, row: Measurement) -> None:
+    def add(self, row: Measurement, *, always: bool = False) -> None:
         self.count += 1
-        if self.count <= MOST_ROWS:
+        if always or self.written < MOST_ROWS:
+            self.written += 1
             self._write(encode(row))
 
 
@@ -113,7 +114,7 @@ def _watch_app(wanted: Watch, repository: Repository, name: str, kept: _Kept) ->
     if monitor.drift is not None:
         _drift(found, window, wanted, repository)
         for moved in found.moved:
-            kept.add(_row(name, moved))
+            kept.add(_row(name, moved), always=True)
     _versions(found, repository.apps[name].digest)
     return found
 
@@ -212,7 +213,7 @@ def _report(wanted: Watch, apps: Sequence[WatchedApp], kept: _Kept, folder: RunF
         "next_action": next_action(apps, wanted.traces),
         "exit_code": code,
         "rows": kept.count,
-        "rows_kept": min(kept.count, MOST_ROWS),
+        "rows_kept": kept.written,
         "apps": {app.name: _app_dict(app) for app in apps},
     }
 
