@@ -47,11 +47,12 @@ def promptfoo_command(args: Namespace) -> int:
         print_json(found.as_dict() | {"exit_code": 0})
     else:
         print_imported(found)
+        print(f"next: read suites/*/gates.yaml, then signoff gate --root {found.out}")
     return 0
 
 
 def print_imported(found: Imported) -> None:
-    """What came over, what did not, and what to do next."""
+    """What came over, and what did not."""
     from harness.report.visible import one_line
 
     for name, cases in found.apps.items():
@@ -63,4 +64,3 @@ def print_imported(found: Imported) -> None:
     if len(found.listed) > _SHOWN:
         print(f"  and {len(found.listed) - _SHOWN} more")
     print(f"all of this stands in {found.out / 'imported.json'}")
-    print(f"next: read suites/*/gates.yaml, then signoff gate --root {found.out}")

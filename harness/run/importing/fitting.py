@@ -14,20 +14,20 @@ FEW = 20
 """Below so many cases a required gate catches only crude damage."""
 
 
-def level_gate(metric: str, cases: int, *, required: bool, why: str, name: str = "") -> dict[str, Any]:
-    """A gate ``at_least`` with the highest threshold that ``cases`` perfect outputs can show."""
-    levels = [level for level in _LEVELS if _needed(metric, "at_least", level) <= cases]
-    return _entry(name or f"{metric}-level", metric, "at_least", levels[0] if levels else _LEVELS[-1], required, why)
+def level_gate(metric: str, cases: int, *, required: bool, why: str, most: float = 1.0) -> dict[str, Any]:
+    """A gate ``at_least`` with the highest threshold up to ``most`` that ``cases`` perfect outputs can show."""
+    levels = [level for level in _LEVELS if level <= most and _needed(metric, "at_least", level) <= cases]
+    return _entry(f"{metric}-level", metric, "at_least", levels[0] if levels else _LEVELS[-1], required, why)
 
 
-def paired_gate(metric: str, cases: int, *, required: bool, why: str, name: str = "") -> list[dict[str, Any]]:
+def paired_gate(metric: str, cases: int, *, required: bool, why: str) -> list[dict[str, Any]]:
     """A gate ``no_worse_than_baseline_by`` with the smallest margin that ``cases`` unchanged outputs can show.
 
     None where they can show none.
     """
     rule = "no_worse_than_baseline_by"
     margins = [margin for margin in _MARGINS if _needed(metric, rule, margin) <= cases]
-    return [_entry(name or f"{metric}-kept", metric, rule, margin, required, why) for margin in margins[:1]]
+    return [_entry(f"{metric}-kept", metric, rule, margin, required, why) for margin in margins[:1]]
 
 
 def _needed(metric: str, rule: Any, threshold: float) -> int:
