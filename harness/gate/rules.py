@@ -11,7 +11,7 @@ from harness.gate.inferences import Found, infer, oriented, wanted_up
 from harness.gate.minimum import NEVER, minimum_cases
 from harness.gate.samples import Sample
 from harness.gate.verdicts import GateVerdict
-from harness.gate.wording import lost_rows, numbers, settle
+from harness.gate.wording import lost_rows, numbers, settle, shortened
 from harness.spec.gates import Gate
 from harness.stats import Inference, cases_needed, detectable_difference, repeats_needed
 from harness.stats.distributions import normal_quantile, t_quantile
@@ -92,6 +92,7 @@ def try_gate(app: str, gate: Gate, sample: Sample, *, confidence: float, seed: i
     if share > gate.max_unscored:
         lost = lost_rows(verdict.errors, verdict.unscored)
         reason = f"{lost} among {sample.rows} rows: more than the {100 * gate.max_unscored:g} % allowed"
+        reason += f" ({shortened(sample.why)})" if sample.why else ""
         return Trial(replace(verdict, reason=reason), gate, sample.unit)
     cleared = clears(gate, better, confidence)
     p_value = _p(better, bounds(gate)[1])

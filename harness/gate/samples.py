@@ -57,6 +57,8 @@ class Sample:
     errors: int
     unscored: int
     unit: str
+    why: str = ""
+    """The commonest reason of rows without a value."""
 
     @property
     def n(self) -> int:
@@ -107,6 +109,7 @@ class _Pile:
     status: Counter[tuple[str, str]] = field(default_factory=Counter)
     clusters: dict[int, int] = field(default_factory=dict)
     unit: str = ""
+    reasons: Counter[str] = field(default_factory=Counter)
 
     def add(self, row: Measurement, case: int, cluster: int) -> None:
         usable = row.status == "scored" and row.value is not None and not math.isnan(row.value)
@@ -115,6 +118,8 @@ class _Pile:
         self.status[row.variant, "unscored" if row.status == "scored" and not usable else row.status] += 1
         self.clusters.setdefault(case, cluster)
         self.unit = row.unit
+        if not usable and row.reason:
+            self.reasons[row.reason] += 1
 
 
 class Table:
@@ -173,6 +178,7 @@ def _sample(pile: _Pile, main: str, other: str | None) -> Sample:
         errors=sum(pile.status[variant, "error"] for variant in variants) + absent,
         unscored=sum(pile.status[variant, "unscored"] for variant in variants),
         unit=pile.unit,
+        why=next((reason for reason, _ in pile.reasons.most_common(1)), ""),
     )
 
 

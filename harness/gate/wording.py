@@ -50,6 +50,12 @@ def numbers(verdict: GateVerdict, unit: str) -> str:
     return f"{change}, difference {difference(verdict.estimate, unit)} {span}, {kind} {margin} ({cases}, {confidence})"
 
 
+def shortened(text: str, most: int = 160) -> str:
+    """One line of at most so many characters: reasons may quote whole answers."""
+    line = " ".join(text.split())
+    return line if len(line) <= most else f"{line[: most - 1]}…"
+
+
 def lost_rows(errors: int, unscored: int) -> str:
     """Rows without a value, by kind."""
     parts = [counted(errors, "error")] if errors else []
@@ -60,7 +66,11 @@ def lost_rows(errors: int, unscored: int) -> str:
 def settle(verdict: GateVerdict) -> str:
     """What would settle an undecided gate, or an empty string when nothing that can be counted would."""
     ways = []
-    if verdict.need_cases:
+    if verdict.need_cases and verdict.metric.startswith("load."):
+        # Requests of one pair of blocks share what the machine did then: only more pairs say more.
+        pairs = math.ceil(verdict.need_cases * max(verdict.clusters, 1) / max(verdict.n, 1))
+        ways.append(f"raise blocks by {pairs} in suites/{verdict.app}/load.yaml")
+    elif verdict.need_cases:
         ways.append(f"add {counted(verdict.need_cases, 'case')} to {where(verdict)}")
     if verdict.need_repeats:
         ways.append(f"measure {counted(verdict.need_repeats, 'repeat')} a case instead of {verdict.repeats}")

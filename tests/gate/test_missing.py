@@ -38,7 +38,7 @@ def test_too_many_rows_without_a_value_decide_nothing(decided, variant):
     arms = {"candidate": GOOD, "baseline": GOOD} | {variant: [None] * 20 + [1] * 80}
     found = decided(rows(**arms), gate()).gates[0]
     assert found.verdict == "inconclusive"
-    assert found.reason == "20 errors among 200 rows: more than the 5 % allowed"
+    assert found.reason == "20 errors among 200 rows: more than the 5 % allowed (timeout)"
 
 
 def test_cases_that_only_one_arm_has_are_errors(decided):
