@@ -10,7 +10,9 @@ from harness.spec.links import leads_to, links_in
 from harness.spec.probes import ExfiltrationSet
 from harness.spec.repository import AppFiles
 
-_IMAGE = re.compile(r"!\[[^\]]*\]\(\s*<?([^)\s>]+)|<img\b[^>]*\bsrc\s*=\s*[\"']?([^\"'\s>]+)", re.IGNORECASE)
+_IMAGE = re.compile(
+    r"!\[[^\]]{0,500}\]\(\s{0,9}<?([^)\s>]+)|<img\b[^>]{0,1000}?\bsrc\s{0,9}=[\s\"']{0,9}([^\"'\s>]+)", re.IGNORECASE
+)
 
 
 def exfiltration(probe: ExfiltrationSet, _: AppFiles) -> Goal:
