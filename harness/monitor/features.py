@@ -22,7 +22,8 @@ MAX_CHARACTERS = 1000
 _WIDTH = 512
 _NGRAMS = (2, 3, 4)
 _PLACEHOLDER = re.compile(r"<[A-Z][A-Z_]*(?:_\d+)?>")
-_MOST_BINS, _FEWEST_IN_A_BIN = 8, 15
+# Noise adds about (bins - 1)(1/n + 1/m) to the index: small samples in many bins would never be proven alike.
+_MOST_BINS, _FEWEST_BINS, _A_BIN = 8, 3, 40
 _MOST_CATEGORIES = 12
 OTHER = "(other)"
 
@@ -104,7 +105,7 @@ def histogram(feature: DriftFeature, inputs: Sequence[Input]) -> Histogram:
     """The bins that these inputs fix for a feature, with their counts."""
     values = values_of(feature, inputs)
     if feature.kind == "length":
-        bins = max(2, min(_MOST_BINS, len(values) // _FEWEST_IN_A_BIN))
+        bins = max(_FEWEST_BINS, min(_MOST_BINS, len(values) // _A_BIN))
         cuts = np.quantile(values or [0], np.arange(1, bins) / bins, method="higher")
         empty = Histogram((0,) * (len(set(cuts.tolist())) + 1), edges=tuple(sorted(set(cuts.tolist()))))
     else:

@@ -55,7 +55,7 @@ def test_quiet_days_do_not_alarm() -> None:
     days = [day(seed) for seed in range(120)]
     assert sum("fail" in each.values() for each in days) <= 4
     decided = np.mean([verdict == "pass" for each in days for verdict in each.values()])
-    assert decided > 0.75
+    assert decided > 0.9
 
 
 @pytest.mark.parametrize(
