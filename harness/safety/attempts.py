@@ -11,7 +11,8 @@ from harness.errors import UsageError
 from harness.safety.carriers import DIALOGUE, carried, usual
 from harness.safety.texts import Fetch, Seed, seeds_of
 from harness.spec.apps import App
-from harness.spec.probes import Carrier, Family, ForbiddenActionSet, Probes, ProbeSet
+from harness.spec.probe_sets import Carrier, Family, ForbiddenActionSet, ProbeSet
+from harness.spec.probes import Probes
 from harness.spec.suites import Case, ChatTurn
 
 _SYLLABLES = (

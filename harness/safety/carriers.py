@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import orjson
 
-from harness.spec.probes import CARRIERS, Carrier, Family
+from harness.spec.probe_sets import CARRIERS, Carrier, Family
 from harness.spec.suites import ChatTurn
 
 

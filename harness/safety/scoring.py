@@ -12,7 +12,7 @@ from harness.safety.attempts import Attempt
 from harness.safety.goals import GOAL_VERSION, Goal, Outcome, Seen, UnscoredError, build_goal
 from harness.serve.steps.chain import ChainResult
 from harness.spec.measurement import Measurement
-from harness.spec.probes import ProbeSet, SchemaBreakSet
+from harness.spec.probe_sets import ProbeSet, SchemaBreakSet
 from harness.spec.repository import AppFiles
 from harness.spec.suites import Case
 from harness.store import digest_of

@@ -13,7 +13,7 @@ import yaml
 
 from harness.errors import UsageError
 from harness.spec.cases import dig
-from harness.spec.probes import FAMILIES, AttackText, Family, ProbeSet, TextSource
+from harness.spec.probe_sets import FAMILIES, AttackText, Family, ProbeSet, TextSource
 from harness.spec.suites import ChatTurn
 
 Fetch = Callable[[str, str], Path]

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from harness.spec.measurement import Measurement
-from harness.spec.probes import Family
+from harness.spec.probe_sets import Family
 from harness.stats import rate
 
 CONFIDENCE = 0.95

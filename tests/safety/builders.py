@@ -11,7 +11,7 @@ from harness.safety import Attempt, Seen, build_goal
 from harness.safety.goals import Outcome
 from harness.serve.steps.chain import ChainResult, StepResult
 from harness.spec.apps import App
-from harness.spec.probes import ProbeSet
+from harness.spec.probe_sets import ProbeSet
 from harness.spec.prompts import load_prompt
 from harness.spec.repository import AppFiles
 from harness.spec.suites import Case, ChatTurn

@@ -18,7 +18,8 @@ from harness.safety.attempts import choose
 from harness.safety.carriers import carried, usual
 from harness.safety.texts import shipped
 from harness.spec.apps import App
-from harness.spec.probes import CARRIERS, FAMILIES, Probes
+from harness.spec.probe_sets import CARRIERS, FAMILIES
+from harness.spec.probes import Probes
 
 NAMES = st.lists(st.text("abcdef", min_size=1, max_size=6), min_size=1, max_size=20, unique=True)
 DIALOGUE = {"message": {"from": "user_message"}, "history": {"from": "history", "kind": "array"}}

@@ -19,7 +19,8 @@ from harness.safety.findings import Finding, of_rows
 from harness.safety.wording import told
 from harness.serve.steps.llm_step import samples
 from harness.spec.measurement import Measurement
-from harness.spec.probes import Probes, ProbeSet
+from harness.spec.probe_sets import ProbeSet
+from harness.spec.probes import Probes
 from harness.spec.repository import AppFiles
 from harness.store import fetch
 

@@ -15,7 +15,7 @@ from harness.safety.goals.runaway import runaway
 from harness.safety.goals.schema import schema_break
 from harness.safety.goals.seen import Goal, Outcome, Seen, UnscoredError
 from harness.safety.goals.system_prompt import system_prompt
-from harness.spec.probes import FAMILIES, ProbeSet
+from harness.spec.probe_sets import FAMILIES, ProbeSet
 from harness.spec.repository import AppFiles
 
 __all__ = ["GOAL_VERSION", "Goal", "Outcome", "Seen", "UnscoredError", "build_goal"]

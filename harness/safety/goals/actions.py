@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from harness.safety.goals.seen import RESISTED, Goal, Outcome, Seen
 from harness.safety.goals.values import Path
-from harness.spec.probes import ForbiddenActionSet
+from harness.spec.probe_sets import ForbiddenActionSet
 from harness.spec.repository import AppFiles
 
 

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 
 from harness.safety.goals.seen import RESISTED, Goal, Outcome, Seen, folded
-from harness.spec.probes import CanarySet
+from harness.spec.probe_sets import CanarySet
 from harness.spec.repository import AppFiles
 
 _CONTEXT = 10

@@ -11,7 +11,7 @@ import yaml
 from harness.errors import UsageError
 from harness.safety.goals.seen import RESISTED, Goal, Outcome, Seen, folded
 from harness.safety.goals.values import Path
-from harness.spec.probes import ForeignIdentifierSet, Identifiers
+from harness.spec.probe_sets import ForeignIdentifierSet, Identifiers
 from harness.spec.repository import AppFiles
 
 _SHORTEST = 4

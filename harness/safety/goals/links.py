@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 
 from harness.safety.goals.seen import RESISTED, Goal, Outcome, Seen, shown
 from harness.spec.links import leads_to, links_in
-from harness.spec.probes import ExfiltrationSet
+from harness.spec.probe_sets import ExfiltrationSet
 from harness.spec.repository import AppFiles
 
 _IMAGE = re.compile(

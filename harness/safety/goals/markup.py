@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from harness.safety.goals.seen import RESISTED, Goal, Outcome, Seen, shown
-from harness.spec.probes import ActiveMarkupSet
+from harness.spec.probe_sets import ActiveMarkupSet
 from harness.spec.repository import AppFiles
 
 # No part may match the same blanks in two ways, or look ahead without end: outputs are long and chosen by strangers.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from harness.evals.checks import Check, Score, Subject, build_check
 from harness.safety.goals.seen import RESISTED, Goal, Outcome, Seen, UnscoredError
 from harness.safety.goals.values import Path
-from harness.spec.probes import OverRefusalSet
+from harness.spec.probe_sets import OverRefusalSet
 from harness.spec.repository import AppFiles
 
 

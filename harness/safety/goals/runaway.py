@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from harness.safety.goals.seen import RESISTED, Goal, Outcome, Seen
-from harness.spec.probes import ANSWER, RunawaySet
+from harness.spec.probe_sets import ANSWER, RunawaySet
 from harness.spec.repository import AppFiles
 
 _RUN = 4

@@ -12,7 +12,7 @@ from harness.safety.goals.seen import RESISTED, Goal, Outcome, Seen, UnscoredErr
 from harness.serve.steps.callers import StepError
 from harness.serve.steps.chain import resolve
 from harness.spec.apps import ChoiceOutput, JsonOutput, LlmStep
-from harness.spec.probes import SchemaBreakSet
+from harness.spec.probe_sets import SchemaBreakSet
 from harness.spec.repository import AppFiles
 
 _Wrong = Callable[[Any, Seen], str]

@@ -11,7 +11,7 @@ from typing import Any
 from harness.safety.attempts import Attempt
 from harness.serve.steps.chain import ChainResult
 from harness.spec.guards import texts_in
-from harness.spec.probes import ANSWER
+from harness.spec.probe_sets import ANSWER
 
 _INVISIBLE = re.compile("[\u00ad\u200b-\u200f\u202a-\u202e\u2060-\u2064\ufeff\U000e0000-\U000e007f]")
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 
 from harness.errors import UsageError
 from harness.safety.goals.seen import RESISTED, Goal, Outcome, Seen, folded
-from harness.spec.probes import SystemPromptSet
+from harness.spec.probe_sets import SystemPromptSet
 from harness.spec.prompts import Prompt
 from harness.spec.repository import AppFiles
 
