@@ -87,7 +87,7 @@ def evals(session: nox.Session) -> None:
 @nox.session(venv_backend="none")
 def load(session: nox.Session) -> None:
     """Put the apps under the load of their profiles; nothing is decided."""
-    run(session, str(BIN / "signoff"), "measure", "load", *session.posargs)
+    run(session, str(BIN / "signoff"), "load", *session.posargs)
 
 
 @nox.session(venv_backend="none")
