@@ -53,7 +53,8 @@ def shown_text(logged: str) -> str:
         return logged
     if not isinstance(content, dict) or not {"messages", "inputs"} <= content.keys():
         return logged
-    messages = [turn.get("content") for turn in content["messages"] or () if isinstance(turn, dict)]
+    turns = content["messages"] if isinstance(content["messages"], list) else []
+    messages = [turn.get("content") for turn in turns if isinstance(turn, dict)]
     texts = [text for text in messages if isinstance(text, str)]
     if texts:
         return str(texts[-1])

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import timedelta
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, StringConstraints, model_validator
 
+from harness.errors import Problem
 from harness.spec.base import Slug, Spec
 from harness.spec.gates import Gate
 from harness.spec.yaml_file import Path_, refusal
@@ -210,3 +211,14 @@ class Monitor(Spec):
     def by_id(self) -> Mapping[str, Availability | Latency | ShareOf | FeedbackRate]:
         """The indicators by their ids."""
         return {each.id: each for each in self.indicators}
+
+
+def unknown_steps(monitor: Monitor, steps: Sequence[str], shown: str) -> list[Problem]:
+    """What the file says of steps that the app does not have: such rows would only ever be unscored."""
+    named = [(f"indicator {each.id!r}", each.step) for each in monitor.indicators if isinstance(each, ShareOf)]
+    named += [(f"feature {each.id!r}", each.step) for each in (monitor.drift.features if monitor.drift else ())]
+    return [
+        Problem(shown, 1, f"{what}: no step {step!r}; the app has {', '.join(sorted(steps))}")
+        for what, step in named
+        if step and step not in steps
+    ]

@@ -18,7 +18,7 @@ from harness.spec.graded import deepeval_settings, settings_of
 from harness.spec.judges import JudgeFiles, demoted, load_judges
 from harness.spec.load import LoadProfile
 from harness.spec.models import Model
-from harness.spec.monitor import Monitor
+from harness.spec.monitor import Monitor, unknown_steps
 from harness.spec.probes import Probes
 from harness.spec.promptfoo import PromptfooProfile
 from harness.spec.prompts import Prompt, load_prompt
@@ -306,9 +306,21 @@ def _load_suite(folder: Path, app: AppFiles | None, state: _Loading) -> SuiteFil
     digest = yardstick_digest(folder, suite)
     listed, why = demoted(_with_steps(gates.gates, suite), suite, judges)
     found = SuiteFiles(
-        suite, listed, tuple(files), digest, load_profile, probes, judges, monitor=monitor, demoted=why, promptfoo=promptfoo
+        suite,
+        listed,
+        tuple(files),
+        digest,
+        load_profile,
+        probes,
+        judges,
+        monitor=monitor,
+        demoted=why,
+        promptfoo=promptfoo,
     )
     state.problems += _cross(found, app, folder, state)
+    if monitor and app:
+        names = [step.id for step in app.app.steps]
+        state.problems += unknown_steps(monitor, names, state.shown(folder / "monitor.yaml"))
     return found
 
 

@@ -17,8 +17,10 @@ from harness.stats.quantiles import (
     quantile_difference,
 )
 from harness.stats.rates import ExactRate, ScoreRate, clopper_pearson, wilson
+from harness.stats.sequential import MeanSequence, effect_scores, effect_sequence, mean_sequence, tuned_rho
 from harness.stats.student import StudentT
 from harness.stats.tango import PairedScore, mcnemar_p, tango_bound, tango_score
+from harness.stats.two_samples import Shift, binned_shift, classifier_shift, independence, sample_ratio, stability_index
 
 __all__ = [
     "FEW_CHANGED",
@@ -30,26 +32,34 @@ __all__ = [
     "Inference",
     "Kappa",
     "Looks",
+    "MeanSequence",
     "Mirrored",
     "Moments",
     "OrderStatistic",
     "PairedScore",
     "QuantileDifference",
     "ScoreRate",
+    "Shift",
     "StudentT",
     "Unknown",
     "auc",
     "bca_bounds",
+    "binned_shift",
     "cases_needed",
+    "classifier_shift",
     "clopper_pearson",
     "cluster_sums",
     "cohens_kappa",
     "confusion_matrix",
     "detectable_difference",
+    "effect_scores",
+    "effect_sequence",
     "empirical_quantile",
     "holm",
+    "independence",
     "mcnemar_p",
     "mean",
+    "mean_sequence",
     "moments",
     "paired_mean",
     "power_of_mean",
@@ -59,7 +69,10 @@ __all__ = [
     "repeats_needed",
     "row_mean",
     "row_quantile",
+    "sample_ratio",
+    "stability_index",
     "tango_bound",
     "tango_score",
+    "tuned_rho",
     "wilson",
 ]

@@ -5,19 +5,26 @@ from __future__ import annotations
 import random
 import string
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
+import jsonschema
 import numpy as np
+import orjson
 import pytest
+import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import TypeAdapter
 
 from harness.monitor import make_input, said, sampled, shown_text, step_value
 from harness.monitor.features import OTHER, Histogram, histogram, letters
+from harness.run.plan import unmonitored
 from harness.spec.monitor import Drift, DriftFeature, Indicator, Monitor, span
+from harness.spec.repository import load_repository
 from harness.spec.yaml_file import parse_yaml, validate
-from tests.monitor.traffic import MONITOR, NOW, labelled, row, traffic
+from tests.monitor.traffic import MONITOR, NOW, labelled, row, traffic, watched_project
+from tests.run.project import ROOT
 
 ADAPTER: TypeAdapter[Any] = TypeAdapter(Indicator)
 
@@ -213,3 +220,23 @@ def test_labels_of_another_version_are_not_taken() -> None:
     """Texts count whoever answered, labels only of the reference's version."""
     found = sampled(traffic(50, seed=7), _drift(), "e" * 64)
     assert len(found) == 50 and not any(each.labels for each in found)
+
+
+def test_steps_must_exist(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A misspelt step is found by ``signoff check``: its rows would be unscored for ever."""
+    project = watched_project(tmp_path, MONITOR.replace("step: sort", "step: sorts"))
+    assert project.run("check") == 64
+    said = capsys.readouterr().err
+    assert "indicator 'refunds': no step 'sorts'; the app has sort" in said
+    assert "feature 'intent': no step 'sorts'" in said
+
+
+@pytest.mark.parametrize("app", ["support", "publishing"])
+def test_the_apps_that_ship_are_watched(app: str) -> None:
+    """Their monitor.yaml fits its schema and the app's steps, and the profile release accepts them."""
+    path = ROOT / "suites" / app / "monitor.yaml"
+    schema = orjson.loads((ROOT / "docs/schemas/monitor.json").read_bytes())
+    data = yaml.safe_load(path.read_text(encoding="utf-8"))
+    assert list(jsonschema.Draft202012Validator(schema).iter_errors(data)) == []
+    repository = load_repository(ROOT, only=(app,))
+    assert unmonitored(repository) == [] and repository.suites[app].monitor is not None
