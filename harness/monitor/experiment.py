@@ -53,7 +53,8 @@ class Experiment:
     """What the log tells of an experiment. ``users`` counts everybody who was dealt an arm, by arm.
 
     ``moved`` met two arms, ``young`` have not been there for the whole horizon, ``other`` requests came to their arm
-    otherwise than by their user (testers, nobody named, before the start).
+    otherwise than by their user (testers, nobody named, before the start). ``versions`` counts the requests of each arm
+    by the digest that answered.
     """
 
     arms: tuple[str, ...]
@@ -62,6 +63,7 @@ class Experiment:
     moved: int
     young: int
     other: int
+    versions: Mapping[str, Counter[str]]
 
 
 def gather(window: TraceWindow, arms: Sequence[str], indicators: Sequence[Indicator], horizon: timedelta) -> Experiment:
@@ -70,7 +72,7 @@ def gather(window: TraceWindow, arms: Sequence[str], indicators: Sequence[Indica
     A user's value is final when it is counted. Values that grow while somebody looks would not be what a confidence
     sequence is made for.
     """
-    found, other = _arrivals(window, arms)
+    found, other, versions = _arrivals(window, arms)
     stretch = horizon.total_seconds()
     for each in found.values():
         each.sums, each.counts = [0.0] * len(indicators), [0] * len(indicators)
@@ -100,11 +102,13 @@ def gather(window: TraceWindow, arms: Sequence[str], indicators: Sequence[Indica
         moved=len(found) - len(stayed),
         young=len(stayed) - len(ripe),
         other=other,
+        versions=versions,
     )
 
 
-def _arrivals(window: TraceWindow, arms: Sequence[str]) -> tuple[dict[str, _User], int]:
+def _arrivals(window: TraceWindow, arms: Sequence[str]) -> tuple[dict[str, _User], int, Mapping[str, Counter[str]]]:
     found: dict[str, _User] = {}
+    versions: dict[str, Counter[str]] = {arm: Counter() for arm in arms}
     other = 0
     for row in window.requests():
         name, arm = str(row.get("user") or ""), str(row.get("arm") or "")
@@ -115,7 +119,8 @@ def _arrivals(window: TraceWindow, arms: Sequence[str]) -> tuple[dict[str, _User
         user = found.setdefault(name, _User(arm, at))
         user.first = min(user.first, at)
         user.moved = user.moved or user.arm != arm
-    return found, other
+        versions[arm][str(row.get("digest") or "")] += 1
+    return found, other, versions
 
 
 def _outcome(names: Sequence[str], users: Mapping[str, _User], place: int, arms: Sequence[str]) -> Outcome:

@@ -155,6 +155,18 @@ def test_testers_and_strangers_do_not_count(project: Project, capsys: pytest.Cap
     assert (report["other_requests"], sum(report["users"].values()), report["blocked"]) == (800, 1000, [])
 
 
+def test_an_arm_that_changes_meanwhile_is_told(project: Project, capsys: pytest.CaptureFixture[str]) -> None:
+    """A deployment inside the period makes an arm two versions; the report names them."""
+    rows = list(visits(project, 800, {"canary": 0.99, "control": 0.99}))
+    for each in rows:
+        if each["arm"] == "canary" and each["received"] > (NOW - timedelta(days=1)).isoformat():
+            each["digest"] = "e" * 64
+    write_log(log_of(project), rows)
+    _, report = ask(project, capsys)
+    (said,) = report["warnings"]
+    assert "arm canary answered as 2 versions (dddddddddddd " in said and "eeeeeeeeeeee " in said
+
+
 def test_users_count_once_they_have_been_there(project: Project, capsys: pytest.CaptureFixture[str]) -> None:
     """Users who came within the horizon are dealt, but their values may still grow: they wait."""
     good = {"canary": 0.99, "control": 0.99}

@@ -4,24 +4,21 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from datetime import datetime
-from pathlib import Path
+from dataclasses import replace
 from typing import Any, Literal
 
 from harness import __version__
-from harness.errors import EXIT_FAIL, EXIT_INCONCLUSIVE, EXIT_PASS, UsageError
+from harness.errors import EXIT_FAIL, EXIT_INCONCLUSIVE, EXIT_PASS
 from harness.gate import GateVerdict
 from harness.gate.rules import Trial, blank, bounds, clears, conclude
 from harness.monitor import STAGE, Experiment, Outcome, TraceWindow, gather
+from harness.run.watch.asked import AbReport, control_of, declared, since_of
 from harness.run.watch.summary import ab_summary
 from harness.run.watch.wording import in_words
 from harness.spec.gates import Gate
-from harness.spec.git import git
 from harness.spec.measurement import Measurement, write_measurements
-from harness.spec.monitor import Ab, AbOutcome, Monitor, span
-from harness.spec.repository import load_repository
-from harness.spec.traffic import FILE, ArmSpec, Traffic, load_traffic
+from harness.spec.monitor import AbOutcome, Monitor, span
+from harness.spec.traffic import ArmSpec, Traffic
 from harness.stats import Inference, Mirrored, holm
 from harness.stats.sequential import effect_sequence
 from harness.stats.two_samples import independence, sample_ratio
@@ -38,26 +35,15 @@ UNEQUAL_P = 0.001
 MOST_MOVED = 0.01
 
 
-@dataclass(frozen=True, slots=True)
-class AbReport:
-    """What is asked: the tree, the app, the log of requests, when, and since when the shares are what they are."""
-
-    root: Path
-    app: str
-    traces: Path
-    now: datetime
-    since: datetime | None = None
-
-
 def ab_report(wanted: AbReport) -> dict[str, Any]:
     """Compare every arm with the control, write a run folder; the report as plain data, ``exit_code`` among it.
 
     Only stopping is automatic: "ship" is a recommendation. UsageError where nothing is declared or nothing logged.
     """
-    monitor, traffic = _declared(wanted)
+    monitor, traffic = declared(wanted)
     assert monitor.ab is not None
-    since, why_since = _since(wanted, traffic)
-    control = _control(monitor.ab, traffic)
+    since, why_since = since_of(wanted, traffic)
+    control = control_of(monitor.ab, traffic)
     arms = [arm for arm in traffic.variants if arm.percent > 0]
     window = TraceWindow(wanted.traces, wanted.app, since, min(wanted.now, traffic.end or wanted.now))
     notes = window.read()
@@ -85,45 +71,6 @@ def ab_report(wanted: AbReport) -> dict[str, Any]:
     (folder.path / "summary.md").write_text(ab_summary(report), encoding="utf-8")
     folder.finish({"kind": "ab", "signoff": __version__, "now": wanted.now.isoformat(), "apps": [wanted.app]})
     return report
-
-
-def _declared(wanted: AbReport) -> tuple[Monitor, Traffic]:
-    repository = load_repository(wanted.root, only=(wanted.app,))
-    traffic = load_traffic(wanted.root, [wanted.app]).get(wanted.app)
-    monitor = repository.suites[wanted.app].monitor
-    if traffic is None or sum(arm.percent > 0 for arm in traffic.variants) < 2:
-        message = (
-            f"suites/{wanted.app}/{FILE} splits no traffic: two variants with a share are needed (docs/traffic.md)"
-        )
-        raise UsageError(message)
-    if monitor is None or monitor.ab is None:
-        message = f"suites/{wanted.app}/monitor.yaml has no 'ab': name the indicators that arms are compared by"
-        raise UsageError(f"{message} (docs/ab.md)")
-    return monitor, traffic
-
-
-def _control(ab: Ab, traffic: Traffic) -> ArmSpec:
-    """The arm that is named, else the one outside the experiment's time, else the largest, the last of equals."""
-    names = {arm.name: arm for arm in traffic.variants if arm.percent > 0}
-    wanted = ab.control or traffic.default
-    if ab.control is not None and ab.control not in names:
-        raise UsageError(f"monitor.yaml: ab.control is {ab.control!r}; variants with a share are: {', '.join(names)}")
-    if wanted in names:
-        return names[wanted]
-    return max(reversed(names.values()), key=lambda arm: arm.percent)
-
-
-def _since(wanted: AbReport, traffic: Traffic) -> tuple[datetime, str]:
-    """From when the shares are what they are: only then do users come to the arms in these proportions."""
-    if wanted.since is not None:
-        return wanted.since, "--since"
-    changed = git(wanted.root, "log", "-1", "--format=%cI", "--", f"suites/{wanted.app}/{FILE}", check=False)
-    times = [(traffic.start, f"start in {FILE}")] if traffic.start else []
-    times += [(datetime.fromisoformat(changed), f"the last commit of {FILE}")] if changed else []
-    if not times:
-        message = f"since when are the shares in suites/{wanted.app}/{FILE} served? Name the time by --since"
-        raise UsageError(f"{message}: the file is not committed and has no start")
-    return max(times)
 
 
 def _blocked(found: Experiment, arms: Sequence[ArmSpec]) -> Iterator[str]:
@@ -255,10 +202,17 @@ def _report(
         "other_requests": found.other,
         "blocked": blocked,
         "outcomes": [_outcome(verdict, arm, found) for verdict, arm in verdicts],
-        "warnings": [f"{found.other} requests came to their arm otherwise than by their user and do not count"]
-        if found.other
-        else [],
+        "warnings": list(_warnings(found)),
     }
+
+
+def _warnings(found: Experiment) -> Iterator[str]:
+    if found.other:
+        yield f"{found.other} requests came to their arm otherwise than by their user and do not count"
+    for arm, versions in found.versions.items():
+        if len(versions) > 1:
+            named = ", ".join(f"{digest[:12]} {count}" for digest, count in versions.most_common(3))
+            yield f"arm {arm} answered as {len(versions)} versions ({named}): what is compared is their mixture"
 
 
 def _arm_answer(verdicts: Sequence[GateVerdict], blocked: Sequence[str]) -> Answer:
