@@ -102,7 +102,7 @@ def brief(plan: Mapping[str, Any] | None, code: int, lost: list[str]) -> dict[st
     names = ", ".join(plan["apps"]) if plan else ""
     return bare(
         "pass",
-        "every app and its yardstick is that of the baseline, byte for byte",
+        "every app and its yardstick are those of the baseline, byte for byte",
         "merge",
         facts="no model was asked",
         changed=f"nothing that decides what {names} answer, or how they are measured",

@@ -67,7 +67,7 @@ def test_nothing_affected_is_green_and_says_so(scratch: Scratch) -> None:
     scratch.project.write({"README.md": "hello"})
     green = scratch.pull_request()
     assert results(green) == {"tests": "success", "check": "success", "measure": "skipped", "verdict": "success"}
-    assert comment(green)["reasons"] == ["every app and its yardstick is that of the baseline, byte for byte"]
+    assert comment(green)["reasons"] == ["every app and its yardstick are those of the baseline, byte for byte"]
 
 
 def test_undecided_is_red_until_approved(tmp_path: Path) -> None:
@@ -155,10 +155,15 @@ def test_a_part_that_was_tampered_with_is_red(scratch: Scratch, monkeypatch: pyt
 
 
 def test_merge_queue(scratch: Scratch) -> None:
-    """In a merge queue the baseline is the group's base, whatever the default branch has become."""
+    """In a merge queue the baseline is the group's base, even when the default branch already holds the change."""
     scratch.project.write({DESK: ALWAYS_OTHER})
     sha = scratch.push()
-    base = scratch.project.git("rev-parse", "origin/main")
+    project = scratch.project
+    base = project.git("rev-parse", "origin/main")
+    project.git("checkout", "--quiet", "--detach", sha)
+    project.write({"README.md": "later"})
+    project.commit()
+    project.git("push", "--quiet", "origin", "HEAD:main")
     event = {"merge_group": {"base_sha": base}}
     github = {"event_name": "merge_group", "ref": "refs/pull/1/merge", "sha": sha}
     red = scratch.run("pull-request.yml", event, github)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from datetime import date
 from typing import Any
 
 import pytest
 
-from harness.gate import hold
+from harness.gate import Approval, apply_approval, hold
 
 PASS = {"verdict": "pass", "exit_code": 0, "next_action": "merge", "reasons": ["every required gate passed"]}
 LOOSER = {"app": "desk", "kind": "gate", "what": "gate level: threshold 0.8 -> 0.7", "approval": True}
@@ -54,3 +55,15 @@ def test_an_undecided_run_names_the_yardstick_first() -> None:
     held = hold(PASS | {"verdict": "inconclusive", "next_action": "add 4 cases"}, [LOOSER], [])
     assert held["reasons"][0].endswith("gate level: threshold 0.8 -> 0.7")
     assert held["next_action"].startswith("add 4 cases; restore the yardstick")
+
+
+@pytest.mark.parametrize("named", [True, False])
+def test_an_approval_must_name_the_move(named: bool) -> None:
+    """The same digests beside another baseline may have moved by more: only what was named is covered."""
+    apps = {"desk": {"candidate": "b", "baseline": "a"}}
+    held = hold(PASS | {"apps": apps, "gates": [], "approval": None}, [LOOSER], [])
+    names = tuple(held["needs_approval"]) if named else ()
+    approval = Approval("Dana", "seen", "2027-01-01", "2027-12-31", "run", apps, {"desk": "y"}, names)
+    result = apply_approval(held, [approval], date(2027, 2, 1), yardstick={"desk": "y"})
+    assert result["exit_code"] == (0 if named else 2)
+    assert any("it does not cover desk: gate level" in reason for reason in result["reasons"]) is not named
