@@ -98,8 +98,8 @@ def safety(session: nox.Session) -> None:
 
 @nox.session(venv_backend="none")
 def promptfoo(session: nox.Session) -> None:
-    """promptfoo's own program against the served apps; needs Node."""
-    run(session, PYTHON, "-m", "pytest", "tests/peers/test_promptfoo.py", "-m", "peer", *session.posargs)
+    """The real promptfoo asks the served apps and judges them; nothing is decided."""
+    run(session, str(BIN / "signoff"), "measure", "promptfoo", "--profile", "nightly", *session.posargs)
 
 
 @nox.session(venv_backend="none")

@@ -9,6 +9,7 @@ from typing import Any
 from harness.run.yardstick import Effect, Move
 from harness.spec.load import LoadProfile
 from harness.spec.probes import Probes
+from harness.spec.promptfoo import PromptfooProfile
 from harness.spec.repository import Repository, SuiteFiles, own_code
 from harness.spec.suites import Suite
 from harness.store import digest_bytes, digest_of
@@ -36,6 +37,7 @@ def moved_suite(app: str, before: Repository, after: Repository) -> Iterator[Mov
             yield Move(app, "suite", f"{key} {a} -> {b}", "changed", path=where)
     yield from _load(app, old.load, new.load)
     yield from _probes(app, old.probes, new.probes)
+    yield from _promptfoo(app, old.promptfoo, new.promptfoo)
 
 
 def _by_name(app: str, kind: str, was: Mapping[str, str], now: Mapping[str, str], path: str) -> Iterator[Move]:
@@ -122,6 +124,21 @@ def _probes(app: str, old: Probes | None, new: Probes | None) -> Iterator[Move]:
     for key in sorted(set(Probes.model_fields) - {"probes", "description"}):
         if getattr(old, key) != getattr(new, key):
             yield Move(app, "probe", f"probes: {key} changed", "changed", path=path)
+
+
+def _promptfoo(app: str, old: PromptfooProfile | None, new: PromptfooProfile | None) -> Iterator[Move]:
+    path = f"suites/{app}/promptfoo.yaml"
+    if old is None or new is None:
+        if old is not new:
+            yield _whole(app, "promptfoo", "promptfoo's assertions", path, gone=new is None)
+        return
+    was, now = ({name: digest_of(each) for name, each in profile.assertions.items()} for profile in (old, new))
+    yield from _by_name(app, "promptfoo", was, now, path)
+    for key in sorted(set(PromptfooProfile.model_fields) - {"assertions", "description"}):
+        if (before := getattr(old, key)) != (after := getattr(new, key)):
+            fewer = key == "cases" and after < before
+            what = f"promptfoo: {key} {before} -> {after}"
+            yield Move(app, "promptfoo", what, "looser" if fewer else "changed", fewer, path)
 
 
 def _whole(app: str, kind: str, name: str, path: str, *, gone: bool) -> Move:

@@ -14,7 +14,7 @@ from harness.spec.suites import CheckSpec
 COMPARABLE = frozenset(
     {
         "contains", "contains_all", "contains_any", "equals", "exact_match", "json_schema", "json_valid", "length",
-        "promptfoo", "starts_with",
+        "not_contains", "promptfoo", "starts_with",
     }
 )  # fmt: skip
 """The checks that may have an equivalent assertion."""

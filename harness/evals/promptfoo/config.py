@@ -92,6 +92,7 @@ _EQUIVALENTS: Mapping[str, Callable[[Any, Mapping[str, Any]], Assertion | None]]
     "json_schema": _schema,
     "json_valid": lambda _, settings: None if settings.get("fenced") else {"type": "is-json"},
     "length": _words,
+    "not_contains": _same("not-contains", str, "not-icontains"),
     "promptfoo": _verbatim,
     "starts_with": _same("starts-with", str),
 }
