@@ -13,7 +13,7 @@ from harness.spec.models import Model
 
 
 class Gateway:
-    """Gives the base URL of a model: its own endpoint, or the child process, started on demand."""
+    """Gives the base URL of a model: its own endpoint, or the child process, started on demand.
 
     ``models`` are served beside those that the apps use.
     """

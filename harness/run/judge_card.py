@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -76,6 +76,7 @@ async def _all_judged(
 ) -> tuple[list[Judged], list[str]]:
     app, files = what
     suite, room = repository.suites[app], asyncio.Semaphore(_AT_ONCE)
+    cases = {case.id: case for case in load_cases(suite, options)} if any(label.case for label in labels) else {}
     with tempfile.TemporaryDirectory(prefix="signoff-card-") as scratch:
         gateway = Gateway(
             options.root, None, [app], options.cache, Path(scratch) / "gateway.log", sorted(suite.judging_models)
@@ -85,7 +86,7 @@ async def _all_judged(
                 asker = Asker(session, gateway.base_url)
                 caller = CachingCaller(EndpointCaller(session, gateway.base_url), cache, cache_identity)
                 chain = Chain(repository.apps[app], caller, HttpRunner(session, cache))
-                shower = _Shower(repository.apps[app], suite, files, chain, options)
+                shower = _Shower(repository.apps[app], suite, files, chain, cases)
 
                 async def one(label: Label) -> tuple[Judged | None, str]:
                     async with room:
@@ -107,13 +108,13 @@ class _Shower:
     suite: SuiteFiles
     files: JudgeFiles
     chain: Chain
-    options: Options
+    cases: Mapping[str, Case]
 
     async def exhibit(self, label: Label) -> Exhibit | str:
         """What the label is about, or why that is not known."""
         if label.output:
             return Exhibit(label.input, label.output, label.expected, label.context)
-        case = next((case for case in load_cases(self.suite, self.options) if case.id == label.case), None)
+        case = self.cases.get(label.case)
         if case is None:
             return f"there is no case {label.case!r}"
         spec, settings = self._check()

@@ -50,6 +50,9 @@ def exhibit(
     step = result.steps.get(spec.step) if spec.step else None
     if step is None and result.status != "ok":
         return Withheld("error", result.reason)
+    if spec.step and step is None:
+        # The baseline may be an app from before the step.
+        return Withheld("unscored", f"this version of the app has no step {spec.step!r}")
     if step is not None and step.status == "error":
         return Withheld("error", f"step {spec.step!r}: {step.reason}")
     if step is not None and step.status == "skipped":

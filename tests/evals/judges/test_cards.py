@@ -190,3 +190,18 @@ def test_no_card_of_half_the_labels(tmp_path: Path) -> None:
         project = labelled(tmp_path, endpoint, label_lines(3, 0), deadline_s=1)
     assert card(project) == 3
     assert not (project.root / FOLDER / "card.json").exists()
+
+
+@pytest.mark.usefixtures("run_card")
+def test_dropping_a_card_is_seen(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A change that takes a judge's card away loosens the gate over it, which needs an approval."""
+    with judging(by_length) as endpoint:
+        project = labelled(tmp_path, endpoint, label_lines(40, 0), ALWAYS_OTHER)
+        assert card(project) == 0
+        project.commit("card")
+        project.branch()
+        (project.root / FOLDER / "card.json").unlink()
+        capsys.readouterr()
+        assert project.run("check") == 0
+        told = capsys.readouterr().out
+    assert "the yardstick moved (looser, needs an approval): gate nice-level: required yes -> no" in told
