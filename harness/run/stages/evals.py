@@ -21,22 +21,23 @@ from harness.spec.graded import settings_of
 from harness.spec.measurement import dump_line, encode
 from harness.spec.models import Model
 from harness.spec.repository import SuiteFiles
-from harness.spec.suites import Case
+from harness.spec.suites import Case, Suite
 from harness.store import ScoreCache
 
 NAME = "evals"
 _Prepared = tuple[str, SuiteFiles, list[Case], list[GradedCheck]]
+_Task = tuple[GradedCheck, Case]
+
+
+def prepare(context: Context) -> Sequence[_Prepared]:
+    """Cases and graded checks of every app; UsageError: a metric's settings are wrong."""
+    options, models = context.options, context.plan.repository.models
+    return [(name, suite, load_cases(suite, options), graded_checks(suite, models)) for name, suite in context.suites()]
 
 
 def measure(context: Context) -> StageReport:
-    """Run the stage. Interrupting it once keeps what is done and marks the stage broken.
-
-    UsageError: a metric's settings are wrong.
-    """
-    options, folder, models = context.options, context.folder, context.plan.repository.models
-    prepared = [
-        (name, suite, load_cases(suite, options), graded_checks(suite, models)) for name, suite in context.suites()
-    ]
+    """Run the stage. Interrupting it once keeps what is done and marks the stage broken."""
+    options, folder, prepared = context.options, context.folder, prepare(context)
     started, report = time.monotonic(), StageReport(NAME)
     gateway = gateway_of(context, NAME)
     with gateway, contextlib.ExitStack() as stack:
@@ -80,90 +81,35 @@ class _Stage:
     async def run(self, prepared: Sequence[_Prepared]) -> None:
         limit = max((suite.suite.concurrency for _, suite, _, _ in prepared), default=32)
         async with asking(self.context, self.gateway, limit) as ask:
-            asker = Asker(ask.session, self.gateway.base_url)
-            grading = Grading(self.scores, asker)
+            grading = Grading(self.scores, Asker(ask.session, self.gateway.base_url))
             with interruptible(self.stop):
                 for name, suite, cases, checks in prepared:
-                    await self._app(name, suite, self._work(suite, cases, checks), (ask, grading))
+                    work = _work(suite, cases, checks, self.context.options.profile)
+                    await self._app(name, suite.suite, work, ask, grading)
                     ask.caller.flush()
             ask.book(self.report)
-        self.report.model_calls += asker.calls.total()
+        self.report.model_calls += grading.asker.calls.total()
         self.report.cached_calls += grading.kept
         self.report.found = told(prepared, self.findings)
 
-    def _work(self, suite: SuiteFiles, cases: Sequence[Case], checks: Sequence[GradedCheck]) -> list[Any]:
-        profile = self.context.options.profile
-        return [
-            (check, case)
-            for check in checks
-            for case in _sample(check, cases, f"{suite.suite.seed}/{check.spec.id}", profile)
-        ]
-
-    async def _app(
-        self, name: str, suite: SuiteFiles, work: list[tuple[GradedCheck, Case]], who: tuple[Asking, Grading]
-    ) -> None:
-        ask, grading = who
-        started, calls, before = time.monotonic(), ask.calls + grading.asker.calls.total(), self._counts()
+    async def _app(self, name: str, suite: Suite, work: Sequence[_Task], ask: Asking, grading: Grading) -> None:
+        report = self.report
+        started, calls = time.monotonic(), ask.calls + grading.asker.calls.total()
+        outputs, errors = report.outputs, report.errors
         arms = ask.arms(name)
-        answers, todo = Answers(arms, suite.suite.deadline_s), iter(work)
         with Progress(f"{name}: graded", len(work), quiet=self.context.options.quiet) as progress:
-            workers = [
-                asyncio.create_task(self._worker(todo, arms, answers, (grading, progress)))
-                for _ in range(min(suite.suite.concurrency, len(work)))
-            ]
-            await asyncio.gather(*workers)
-        outputs, errors = self._counts()
-        self.report.apps[name] = {
+            run = _AppRun(self, grading, arms, Answers(arms, suite.deadline_s), progress)
+            todo = iter(work)
+            await asyncio.gather(*(run.work(todo) for _ in range(min(suite.concurrency, len(work)))))
+        report.apps[name] = {
             "seconds": round(time.monotonic() - started, 3),
-            "outputs": outputs - before[0],
-            "errors": errors - before[1],
+            "outputs": report.outputs - outputs,
+            "errors": report.errors - errors,
             "calls": ask.calls + grading.asker.calls.total() - calls,
         }
 
-    async def _worker(
-        self,
-        todo: Iterator[tuple[GradedCheck, Case]],
-        arms: Sequence[Arm],
-        answers: Answers,
-        means: tuple[Grading, Progress],
-    ) -> None:
-        grading, progress = means
-        for check, case in todo:
-            graded: Sequence[Arm] = arms[-1:] if check.pairwise else arms
-            # Without a baseline there is nothing to prefer: the gates over it do not apply.
-            if check.pairwise and len(arms) < 2:
-                continue
-            for arm in graded:
-                made = await self._graded(check, case, arm, (answers, grading))
-                self._record(made)
-            progress.advance(failed=made.status == "error")
-
-    async def _graded(self, check: GradedCheck, case: Case, arm: Arm, how: tuple[Answers, Grading]) -> Row:
-        answers, grading = how
-        if self.stop.is_set():
-            self.report.broken = self.report.broken or "interrupted"
-        if self.report.broken:
-            return Row.failed(check, case, arm, f"not run: {self.report.broken}")
-        try:
-            row = await grading.row(check, case, arm, answers)
-            if row.status == "error" and not row.transport:
-                self.gateway.alive()
-            self._watch(row)
-            return row
-        except UsageError:
-            raise
-        except SignoffError as error:
-            # Not this case's fault: a dead gateway, another digest than under review. Nothing after it would count.
-            self.report.broken = self.report.broken or str(error).splitlines()[0]
-            return Row.failed(check, case, arm, f"not run: {self.report.broken}")
-
-    def _watch(self, row: Row) -> None:
-        if row.asked:
-            self._unreached = self._unreached + 1 if row.transport else 0
-        if self._unreached >= GONE_AFTER:
-            self.report.broken = self.report.broken or f"{GONE_AFTER} judgements in a row failed: {row.reason}"
-
-    def _record(self, row: Row) -> None:
+    def record(self, row: Row) -> None:
+        """Write one row down, with what it rests on."""
         for measurement in row.measurements:
             self.rows(encode(measurement))
             self.findings.add(measurement)
@@ -172,11 +118,61 @@ class _Stage:
         self.report.outputs += 1
         self.report.errors += row.status == "error"
 
-    def _counts(self) -> tuple[int, int]:
-        return self.report.outputs, self.report.errors
+    def watch(self, row: Row) -> None:
+        """Take note of whether the judge, or the app, can still be reached."""
+        if row.asked:
+            self._unreached = self._unreached + 1 if row.transport else 0
+        if self._unreached >= GONE_AFTER:
+            self.breaks(f"{GONE_AFTER} judgements in a row failed: {row.reason}")
+
+    def breaks(self, reason: str) -> None:
+        """End the stage; the first reason stays."""
+        self.report.broken = self.report.broken or reason
 
 
-def _sample(check: GradedCheck, cases: Sequence[Case], salt: str, profile: str) -> list[Case]:
+@dataclass(frozen=True)
+class _AppRun:
+    """The grading of one app by several workers."""
+
+    stage: _Stage
+    grading: Grading
+    arms: Sequence[Arm]
+    answers: Answers
+    progress: Progress
+
+    async def work(self, todo: Iterator[_Task]) -> None:
+        for check, case in todo:
+            # Without a baseline there is nothing to prefer: the gates over a pairwise check do not apply.
+            graded = self.arms if not check.pairwise else self.arms[-1:] if len(self.arms) > 1 else ()
+            rows = [await self._graded(check, case, arm) for arm in graded]
+            for row in rows:
+                self.stage.record(row)
+            self.progress.advance(failed=any(row.status == "error" for row in rows))
+
+    async def _graded(self, check: GradedCheck, case: Case, arm: Arm) -> Row:
+        stage = self.stage
+        if stage.stop.is_set():
+            stage.breaks("interrupted")
+        try:
+            if not stage.report.broken:
+                row = await self.grading.row(check, case, arm, self.answers)
+                if row.status == "error":
+                    stage.gateway.alive()
+                stage.watch(row)
+                return row
+        except UsageError:
+            raise
+        except SignoffError as error:
+            # Not this case's fault: a dead gateway, another digest than under review. Nothing after it would count.
+            stage.breaks(str(error).splitlines()[0])
+        return Row.failed(check, case, arm, f"not run: {stage.report.broken}")
+
+
+def _work(suite: SuiteFiles, cases: Sequence[Case], checks: Sequence[GradedCheck], profile: str) -> list[_Task]:
+    return [(check, case) for check in checks for case in _sample(check, cases, suite.suite.seed, profile)]
+
+
+def _sample(check: GradedCheck, cases: Sequence[Case], seed: int, profile: str) -> list[Case]:
     spec = check.spec
     fitting = [
         case
@@ -184,4 +180,4 @@ def _sample(check: GradedCheck, cases: Sequence[Case], salt: str, profile: str) 
         if (spec.expect is None or spec.expect in case.expect)
         and (not spec.slices or not set(spec.slices).isdisjoint(case.slices))
     ]
-    return sampled(fitting, [case.id for case in fitting], salt, check.settings.limit(profile))
+    return sampled(fitting, [case.id for case in fitting], f"{seed}/{spec.id}", check.settings.limit(profile))
