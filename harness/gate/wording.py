@@ -6,6 +6,9 @@ import math
 
 from harness.gate.verdicts import GateVerdict
 
+LOG_SECONDS = "log s"
+"""Natural logarithms of seconds: people are told seconds, and of a difference by how much longer it takes."""
+
 
 def level(value: float | None, unit: str) -> str:
     """A value of a metric: a share as a percentage, anything else with its unit."""
@@ -13,6 +16,9 @@ def level(value: float | None, unit: str) -> str:
         return "unbounded"
     if unit == "share":
         return f"{100 * value:.1f} %"
+    if unit == LOG_SECONDS:
+        seconds = math.exp(value)
+        return f"{seconds:.3g} s" if seconds >= 1 else f"{1000 * seconds:.3g} ms"
     return f"{value:.4g}" if unit in ("score", "") else f"{value:.4g} {unit}"
 
 
@@ -22,6 +28,8 @@ def difference(value: float | None, unit: str) -> str:
         return "unbounded"
     if unit == "share":
         return f"{round(100 * value, 1) + 0.0:+.1f} points"
+    if unit == LOG_SECONDS:
+        return f"{round(100 * math.expm1(value), 1) + 0.0:+.1f} %"
     return f"{value:+.4g}" if unit in ("score", "") else f"{value:+.4g} {unit}"
 
 

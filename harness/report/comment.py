@@ -24,13 +24,14 @@ ICONS = {"pass": "✅", "fail": "❌", "inconclusive": "❔", "error": "⚠️"}
 MARKER = "<!-- signoff -->"
 """Stands in the comment, unseen, so that the next run finds it."""
 LINES = 15
-REASONS, CASES, FINDINGS = 3, 2, 2
+REASONS, CASES, FINDINGS = 3, 2, 3
 WIDTH, SENTENCE, PARAGRAPH = 160, 300, 400
+FINDING = 200
 SCHEMA = 1
 
 _MARKUP = re.compile(r"([\\`*_{}\[\]<>#|~!&])")
 _TEXTS = {"facts": PARAGRAPH, "changed": PARAGRAPH, "yardstick": PARAGRAPH, "next_action": PARAGRAPH}
-_LISTS = {"reasons": (REASONS, SENTENCE), "findings": (FINDINGS, SENTENCE)}
+_LISTS = {"reasons": (REASONS, SENTENCE), "findings": (FINDINGS, FINDING)}
 _CASE = ("title", "before", "after")
 
 
@@ -46,7 +47,7 @@ def brief(run: Run) -> dict[str, Any]:
         "changed": one_line(_changed(run), PARAGRAPH),
         "reasons": [one_line(reason, SENTENCE) for reason in reasons[:REASONS]],
         "yardstick": one_line(_yardstick(run), PARAGRAPH),
-        "findings": [one_line(text, SENTENCE) for text in _findings(run)[:FINDINGS]],
+        "findings": [one_line(text, FINDING) for text in _findings(run, reasons[:REASONS])[:FINDINGS]],
         "cases": [_case(run, moved) for moved in worse[:CASES]],
         "next_action": one_line(str(run.verdict.get("next_action") or "none"), PARAGRAPH),
     }
@@ -94,7 +95,8 @@ def markdown(told: Mapping[str, Any], link: str = "") -> str:
     decided = str(told["verdict"])
     word = WORDS.get(decided, decided).lower() + (", approved" if told["approved"] else "")
     extra = [f"**Yardstick moved:** {prose(told['yardstick'], PARAGRAPH)}"] if told["yardstick"] else []
-    extra += [f"- {prose(text, SENTENCE)}" for text in told["findings"]]
+    found = " · ".join(prose(text, FINDING) for text in told["findings"])
+    extra += [f"**Stages:** {found}"] if found else []
     used = 4 + len(told["reasons"]) + len(extra)
     blocks = [
         f"## {ICONS.get(decided, '⚠️')} Signoff: {prose(word, 40)}",
@@ -148,12 +150,15 @@ def _yardstick(run: Run) -> str:
     return f"{counts}; {word}{'; '.join(named[:2])}{more}"
 
 
-def _findings(run: Run) -> list[str]:
-    """What stages found whose gates do not pass; the cases of regression stand below, word by word."""
+def _findings(run: Run, reasons: Sequence[str]) -> list[str]:
+    """What stages found that speak against the run and that no reason names; cases of regression stand below."""
+    named = {
+        gate["stage"] for gate in run.gates if any(f"gate {gate['app']}/{gate['id']} " in text for text in reasons)
+    }
     return [
         f"{card.stage['name']}: {'; '.join(card.found[:2])}"
         for card in stage_cards(run)
-        if card.found and card.stage["name"] != "regression" and card.kind in ("fail", "inconclusive", "error")
+        if card.found and card.against and card.stage["name"] not in {"regression", *named}
     ]
 
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
+
+from harness.gate.wording import LOG_SECONDS
 
 PAIRED = ("no_worse_than_baseline_by", "better_than_baseline_by")
 NONE = "–"
@@ -17,6 +20,8 @@ def value(number: float | None, unit: str) -> str:
     if unit == "share":
         # All and none are exact; a rounded 100.0% is not.
         return f"{number * 100:.0f}%" if number in (0, 1) else f"{_fixed(number * 100, 1)}%"
+    if unit == LOG_SECONDS:
+        return _scaled(1000 * math.exp(number), "ms")
     return _scaled(number, unit)
 
 
@@ -24,7 +29,10 @@ def difference(number: float | None, unit: str) -> str:
     """A signed difference in its unit; of shares in percentage points."""
     if number is None:
         return NONE
-    text = f"{_fixed(number * 100, 1)} pts" if unit == "share" else _scaled(number, unit)
+    if unit == LOG_SECONDS:
+        text = f"{_fixed(100 * math.expm1(number), 1)}%"
+    else:
+        text = f"{_fixed(number * 100, 1)} pts" if unit == "share" else _scaled(number, unit)
     return text if number <= 0 or text.startswith("+") else f"+{text}"
 
 

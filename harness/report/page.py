@@ -57,13 +57,18 @@ class GateRow:
 
 @dataclass(frozen=True, slots=True)
 class StageCard:
-    """One stage on the first screen: its worst required gate, what its gates say, what it found."""
+    """One stage on the first screen: its worst required gate, what its gates say, what it found.
+
+    ``against``: a gate of it, advisory or not, failed, a required one is undecided, or it broke; a stage without gates
+    speaks against the run when it found anything.
+    """
 
     stage: Mapping[str, Any]
     kind: str
     word: str
     counts: list[str]
     found: list[str]
+    against: bool
 
 
 def render_html(
@@ -168,7 +173,10 @@ def stage_cards(run: Run) -> list[StageCard]:
         advisory = sum(gate["verdict"] in ("fail", "inconclusive") for gate in gates if not gate["required"])
         counts += [f"{figures.plural(advisory, 'advisory gate')} not met"] if advisory else []
         word = str(stage["status"]) if stage["status"] != "ok" else WORDS[kind] if gates else "No gate"
-        cards.append(StageCard(stage, kind, word, counts, list(stage["found"] or ())[:SHOWN_FOUND]))
+        found = list(stage["found"] or ())[:SHOWN_FOUND]
+        failed = any(gate["verdict"] == "fail" for gate in gates)
+        against = failed or kind in ("inconclusive", "error") or (not gates and bool(found))
+        cards.append(StageCard(stage, kind, word, counts, found, against))
     return cards
 
 

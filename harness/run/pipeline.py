@@ -28,6 +28,7 @@ from harness.run.options import Options
 from harness.run.parts import finish_part, take_parts
 from harness.run.plan import Plan, make_plan
 from harness.run.stages import STAGES, Context, StageReport, chosen
+from harness.run.watch.latest import last_watch
 from harness.run.yardstick import Yardstick, compare_yardsticks
 from harness.run.yardstick_old import measure_old, old_rows, old_verdicts
 from harness.spec.measurement import Measurement, read_measurements
@@ -73,6 +74,8 @@ def measure_stages(run: GateRun) -> None:
         run.stages = take_parts(run.options, plan, folder)
     else:
         _measure_here(run, plan, folder)
+    if (seen := last_watch(run.options.reports, plan.repository.apps)) is not None:
+        run.stages.append(seen)
     outputs = folder.path / "artifacts" / "regression" / "outputs.jsonl"
     if outputs.is_file() and not any(stage.broken for stage in run.stages if stage.name == "regression"):
         run.branches = measured_branches(plan.repository, outputs)
@@ -81,15 +84,23 @@ def measure_stages(run: GateRun) -> None:
 
 def _measure_here(run: GateRun, plan: Plan, folder: RunFolder) -> None:
     reasons = chosen(run.options.only, run.options.skip)
-    for stage in STAGES.values():
-        apps = tuple(name for name, suite in plan.repository.suites.items() if stage.applies(suite))
-        if not apps:
+    apps = {
+        stage: tuple(name for name, suite in plan.repository.suites.items() if STAGES[stage].applies(suite))
+        for stage in STAGES
+    }
+    contexts = {
+        stage: Context(run.options, plan, folder, names, lambda app, look: _undecided(run, app, look))
+        for stage, names in apps.items()
+        if names
+    }
+    for stage, context in contexts.items():
+        if not reasons[stage]:
+            STAGES[stage].prepare(context)
+    for stage, context in contexts.items():
+        if reasons[stage]:
+            run.stages.append(StageReport(stage, skipped=reasons[stage]))
             continue
-        if reasons[stage.name]:
-            run.stages.append(StageReport(stage.name, skipped=reasons[stage.name]))
-            continue
-        context = Context(run.options, plan, folder, apps, lambda app, look: _undecided(run, app, look))
-        run.stages.append(_measured(stage.name, context))
+        run.stages.append(_measured(stage, context))
         measure_old(context, run.stages[-1], run.yardstick)
 
 

@@ -97,12 +97,26 @@ MOVE = {"app": "support", "kind": "gate", "what": "gate x: threshold 0.8 -> 0.7"
 
 
 def test_a_stage_that_stands_against_the_run_has_its_line(make_folder: Callable[..., Folder]) -> None:
-    """What load, safety or judges found is said where one of their required gates does not pass, else not."""
+    """What load, safety or judges found is said where a gate of theirs fails and no reason names it, else not."""
     folder = make_folder("fail", cases=False)
     _staged(folder)
-    assert "- load: slow; b" in _lines(folder)
+    assert "**Stages:** load: slow; b" in _lines(folder)
+    folder.verdict["gates"][0]["required"] = False
+    assert "**Stages:** load: slow; b" in _lines(folder)
+    gate = folder.verdict["gates"][0]
+    folder.verdict["reasons"] = [f"gate {gate['app']}/{gate['id']} failed: too slow"]
+    assert not any(line.startswith("**Stages") for line in _lines(folder))
+    folder.verdict["reasons"] = []
     folder.verdict["gates"][0]["verdict"] = "pass"
-    assert not any(line.startswith("- load") for line in _lines(folder))
+    assert not any(line.startswith("**Stages") for line in _lines(folder))
+
+
+def test_drifted_traffic_has_its_line(make_folder: Callable[..., Folder]) -> None:
+    """What the last look at the running app found is said although no gate hangs on it."""
+    folder = make_folder("pass", cases=False)
+    watched = {"name": "monitor", "status": "ok", "reason": "", "seconds": 0, "rows": 9, "calls": 0}
+    folder.manifest["stages"] = [{**watched, "found": ["support: traffic drifted: language"]}]
+    assert "**Stages:** monitor: support: traffic drifted: language" in _lines(folder)
 
 
 def test_a_moved_yardstick_has_its_line(make_folder: Callable[..., Folder]) -> None:
@@ -116,7 +130,7 @@ def test_a_moved_yardstick_has_its_line(make_folder: Callable[..., Folder]) -> N
     )
 
 
-def test_everything_at_once_is_still_fifteen_lines(make_folder: Callable[..., Folder]) -> None:
+def test_everything_at_once_is_not_more_than_fifteen_lines(make_folder: Callable[..., Folder]) -> None:
     """With three reasons, two stages and a moved yardstick the second case has to go, and nothing else."""
     folder = make_folder("fail", cases=False)
     _staged(folder)
@@ -128,7 +142,7 @@ def test_everything_at_once_is_still_fifteen_lines(make_folder: Callable[..., Fo
     for name in ("a", "b"):
         folder.case(name, "old", f"new {name}")
     lines = _lines(folder.save())
-    assert len(lines) == 15
+    assert len(lines) == 14
     assert sum(line.startswith("@@") for line in lines) == 1
     assert lines[-1].startswith("**Next:**")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
+from types import ModuleType
 
 from harness.errors import UsageError
 from harness.run.stages.record import Context, StageReport
@@ -24,10 +25,19 @@ class Stage:
         """Whether the suite declares something that this stage measures."""
         return self.name in suite.stages
 
+    def prepare(self, context: Context) -> None:
+        """UsageError for what its files ask for and cannot have, before any stage has measured anything."""
+        prepare: Callable[[Context], object] = getattr(self._module, "prepare", lambda _: None)
+        prepare(context)
+
     def measure(self, context: Context) -> StageReport:
         """Measure, write rows and artifacts into the run folder, report."""
-        measure: Callable[[Context], StageReport] = import_module(f"harness.run.stages.{self.name}").measure
+        measure: Callable[[Context], StageReport] = self._module.measure
         return measure(context)
+
+    @property
+    def _module(self) -> ModuleType:
+        return import_module(f"harness.run.stages.{self.name}")
 
 
 STAGES: Mapping[str, Stage] = {name: Stage(name) for name in NAMES}

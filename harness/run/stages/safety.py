@@ -29,9 +29,9 @@ _Sets = Sequence[tuple[ProbeSet, tuple[Attempt, ...]]]
 _Prepared = tuple[str, Probes, _Sets]
 
 
-def measure(context: Context) -> StageReport:
-    """Run the stage. Interrupting it once keeps what is done and marks the stage broken."""
-    options, folder = context.options, context.folder
+def prepare(context: Context) -> Sequence[_Prepared]:
+    """The attempts of every app; UsageError for a set that cannot be filled or a source with other bytes."""
+    options = context.options
 
     def got(source: str, sha256: str) -> Any:
         return fetch(source, sha256, cache=options.cache, root=options.root)
@@ -41,6 +41,12 @@ def measure(context: Context) -> StageReport:
         probes, app = suite.probes, context.plan.repository.apps[name].app
         assert probes is not None
         prepared.append((name, probes, [(probe, attempts_of(probes, probe, app, got)) for probe in probes.probes]))
+    return prepared
+
+
+def measure(context: Context) -> StageReport:
+    """Run the stage. Interrupting it once keeps what is done and marks the stage broken."""
+    folder, prepared = context.folder, prepare(context)
     started, report = time.monotonic(), StageReport(NAME)
     gateway = gateway_of(context, NAME)
     with gateway, contextlib.ExitStack() as stack:

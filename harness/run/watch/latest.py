@@ -27,7 +27,7 @@ def last_watch(reports: Path, apps: Collection[str]) -> StageReport | None:
     watched = {name: entry for name, entry in found["apps"].items() if name in apps}
     if not watched:
         return None
-    report = StageReport(STAGE, rows=found["rows"], apps=dict.fromkeys(watched, {}))
+    report = StageReport(STAGE, rows=found["rows"], apps={name: {} for name in watched})
     report.found = [f"{text} (seen {_day(found)})" for name, entry in watched.items() for text in _against(name, entry)]
     return report
 
