@@ -278,3 +278,36 @@ def test_javascript_reads_yaml_otherwise(tmp_path: Path) -> None:
     file = tmp_path / "c.yaml"
     file.write_text("a: {q: Why?, b: yes, c: 2026-01-31, d: true}\n", encoding="utf-8")
     assert load_config(file) == {"a": {"q": "Why?", "b": "yes", "c": "2026-01-31", "d": True}}
+
+
+GRADED = """\
+prompts: ['{{q}}']
+providers: [@provider@]
+defaultTest: {options: {provider: @grader@}}
+tests: [{vars: {q: hi}, assert: [{type: llm-rubric, value: kind}, {type: contains, value: hi}]}]
+"""
+SERVICE = "{id: 'http://127.0.0.1:9/a', config: {body: {q: '{{q}}'}}}"
+
+
+@pytest.mark.parametrize(
+    ("provider", "grader", "model"),
+    [
+        ("'openai:chat:small'", "'openai:chat:large'", "large"),
+        ("'openai:chat:small'", "{text: {id: 'openai:chat:large'}}", "large"),
+        ("'openai:chat:small'", "'google:palm'", "palm"),
+        ("'openai:chat:small'", "null", "small"),
+        (SERVICE, "'openai:chat:large'", "large"),
+        (SERVICE, "'python:judge.py'", None),
+    ],
+)
+def test_who_judges(tmp_path: Path, provider: str, grader: str, model: str | None) -> None:
+    """The config's grader judges, else the app's own model; where there is neither, the assertion is listed."""
+    file = tmp_path / "promptfooconfig.yaml"
+    file.write_text(GRADED.replace("@provider@", provider).replace("@grader@", grader), encoding="utf-8")
+    found = import_promptfoo(file, tmp_path / "out", "desk")
+    judge = tmp_path / "out/suites/desk/judges/rubric/judge.yaml"
+    if model is None:
+        assert not judge.exists() and any("no model could judge" in entry.why for entry in found.listed)
+        return
+    assert yaml.safe_load(judge.read_text(encoding="utf-8"))["model"] == model
+    assert (tmp_path / "out/models" / model / "model.yaml").is_file()

@@ -66,6 +66,11 @@ class Suite:
             self.advisory.add(name)
         return name
 
+    @property
+    def judged(self) -> list[str]:
+        """The judges that the checks ask."""
+        return sorted({spec["check"].split("/")[1] for spec in self.checks.values() if "/" in spec["check"]})
+
     def mark_slices(self, tests: Sequence[Test]) -> None:
         """Texts of the tests' metadata become slices, unless they are as many as the tests."""
         values: dict[str, Counter[str]] = {}
@@ -150,8 +155,8 @@ class App:
             return {"kind": kind} if None not in values else {"kind": kind, "required": False}
         return {"kind": "string", **({"required": False, "default": ""} if None in values else {})}
 
-    def files(self, model: str, config: Mapping[str, Any]) -> Files:
-        """Path -> text of everything that belongs to this app alone."""
+    def files(self, model: str, grader: str, config: Mapping[str, Any]) -> Files:
+        """Path -> text of everything that belongs to this app alone; ``grader`` is the model that its judges ask."""
         folder = f"suites/{self.name}"
         made = {
             f"{folder}/app.yaml": self._app_yaml(model),
@@ -161,9 +166,8 @@ class App:
         }
         if not self.provider.http:
             made[f"prompts/{self.name}/answer/1.0.0.prompty"] = self._prompty()
-        wanted = sorted({spec["check"].split("/")[1] for spec in self.suite.checks.values() if "/" in spec["check"]})
-        for name in wanted:
-            made |= judge_files(folder, name, model)
+        for name in self.suite.judged:
+            made |= judge_files(folder, name, grader)
         return made
 
     def _cases(self) -> list[dict[str, Any]]:

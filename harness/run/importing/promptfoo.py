@@ -17,7 +17,7 @@ from harness.run.importing.assertions import Mapped, map_assertion
 from harness.run.importing.config_file import Folder, Unreadable, load_config
 from harness.run.importing.expand import Test, expand
 from harness.run.importing.prompts import ImportedPrompt, read_prompts
-from harness.run.importing.providers import ImportedProvider, read_providers
+from harness.run.importing.providers import ImportedProvider, read_provider, read_providers
 from harness.run.importing.record import Imported, Ledger
 from harness.run.importing.rendering import render
 from harness.run.importing.tree import Files, refuse_unless_empty, slug, to_yaml, unused, write_tree
@@ -55,6 +55,7 @@ class _Import:
     ledger: Ledger
     counts: Counter[str] = field(default_factory=Counter)
     seen: set[tuple[str, str]] = field(default_factory=set)
+    grader: ImportedProvider | None = None
 
     def suite(
         self, prompt: ImportedPrompt, provider: ImportedProvider, tests: Sequence[Test]
@@ -63,13 +64,13 @@ class _Import:
         suite, kept = Suite(), []
         for test in tests:
             if prompt.chosen_by(test.prompts) and provider.chosen_by(test.providers):
-                mapped, whole = self._mapped(test, provider.prices)
+                mapped, whole = self._mapped(test, provider)
                 suite.add(test, mapped, whole, prompt.variables)
                 kept.append(test)
         suite.mark_slices(kept)
         return suite, kept
 
-    def _mapped(self, test: Test, prices: Mapping[str, float]) -> tuple[list[Mapped], Mapping[str, Any] | None]:
+    def _mapped(self, test: Test, provider: ImportedProvider) -> tuple[list[Mapped], Mapping[str, Any] | None]:
         spoilt = next((key for key in _CHANGE_THE_OUTPUT if test.options.get(key)), "")
         for key in _CHANGE_THE_PROMPT:
             if test.options.get(key):
@@ -83,7 +84,11 @@ class _Import:
             try:
                 if spoilt:
                     raise Unreadable(f"it looks at an output that options.{spoilt} has changed by a program")
-                each = map_assertion(assertion, test.variables, self.folder, prices)
+                each = map_assertion(assertion, test.variables, self.folder, provider.prices)
+                if each.check.startswith("judge/") and not (self.grader or provider.model):
+                    raise Unreadable(
+                        "no model could judge: a service answers, and defaultTest.options names no provider"
+                    )
             except Unreadable as error:
                 self.ledger.lost(what, str(error), test.name)
                 self._count("not imported", test, number)
@@ -146,6 +151,7 @@ def promptfoo_files(file: Path, name: str = "") -> tuple[Files, Imported]:
     config = load_config(file)
     work = _Import(Folder(file.resolve().parent), Ledger(file.name))
     _list_keys(config, work.ledger)
+    work.grader = _grader(config, work.ledger)
     prompts = read_prompts(config, work.folder, work.ledger)
     providers = read_providers(config, work.folder, work.ledger)
     tests = expand(config, work.folder, work.ledger)
@@ -156,7 +162,7 @@ def promptfoo_files(file: Path, name: str = "") -> tuple[Files, Imported]:
     apps = list(_apps(work, name, prompts, providers, tests))
     if not apps:
         raise UsageError(_nothing(file, "test with an assertion", work.ledger))
-    files = _files(apps, config)
+    files = _files(apps, config, work.grader)
     sizes = {app.name: len(app.suite.cases) for app in apps}
     result = Imported(Path(), sizes, dict(work.counts), tuple(work.ledger.entries), (*sorted(files), RECORD))
     return {**files, RECORD: _record(file, result)}, result
@@ -173,6 +179,23 @@ def _list_keys(config: Mapping[str, Any], ledger: Ledger) -> None:
     options = config.get("evaluateOptions")
     for key in sorted(set(options if isinstance(options, Mapping) else ()) - _OPTIONS_TAKEN - _OPTIONS_NOTHING):
         ledger.lost(f"evaluateOptions.{key}", "no option that an import knows")
+
+
+def _grader(config: Mapping[str, Any], ledger: Ledger) -> ImportedProvider | None:
+    """Who grades: the provider under defaultTest.options, None when it names none that can be asked."""
+    default = config.get("defaultTest")
+    options = default.get("options") if isinstance(default, Mapping) else None
+    named = options.get("provider") if isinstance(options, Mapping) else None
+    if isinstance(named, Mapping) and "text" in named:
+        named = named["text"]
+    if not named:
+        return None
+    try:
+        found = read_provider(named, ledger)
+    except Unreadable as error:
+        ledger.lost("defaultTest.options.provider", str(error))
+        return None
+    return found if found.model else None
 
 
 def _apps(
@@ -211,16 +234,13 @@ def _for_service(
     return replace(prompt, variables=provider.inputs), filled
 
 
-def _files(apps: Sequence[App], config: Mapping[str, Any]) -> Files:
+def _files(apps: Sequence[App], config: Mapping[str, Any], grader: ImportedProvider | None) -> Files:
     models: dict[str, Mapping[str, Any]] = {}
     files: Files = {".gitignore": "reports/\n__pycache__/\n"}
     for app in apps:
-        model = ""
-        if app.provider.model:
-            model = next((name for name, made in models.items() if made == app.provider.model), "")
-            model = model or unused(slug(app.provider.label.split(":")[-1], "model"), models)
-            models[model] = app.provider.model
-        files |= app.files(model, config)
+        model = _named(app.provider, models)
+        judging = _named(grader, models) if grader and app.suite.judged else model
+        files |= app.files(model, judging, config)
     for name, lines in models.items():
         files[f"models/{name}/model.yaml"] = to_yaml(
             {
@@ -234,6 +254,16 @@ def _files(apps: Sequence[App], config: Mapping[str, Any]) -> Files:
             }
         )
     return files
+
+
+def _named(provider: ImportedProvider, models: dict[str, Mapping[str, Any]]) -> str:
+    """The name of the provider's model, which is put among ``models``; empty for a service."""
+    if not provider.model:
+        return ""
+    name = next((name for name, made in models.items() if made == provider.model), "")
+    name = name or unused(slug(provider.label.split(":")[-1], "model"), models)
+    models[name] = provider.model
+    return name
 
 
 def _record(file: Path, result: Imported) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import re
 import shutil
 import tempfile
@@ -67,7 +68,8 @@ def refuse_unless_empty(out: Path) -> None:
 
 
 def write_tree(out: Path, files: Mapping[str, str | bytes]) -> None:
-    """Write ``files`` (path -> content) below ``out``, new or empty: beside it first, then moved in one piece."""
+    """Write ``files`` (path -> content) below ``out``, new or empty: beside it first, then moved there whole."""
+    out = out.resolve()
     refuse_unless_empty(out)
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
@@ -80,9 +82,23 @@ def write_tree(out: Path, files: Mapping[str, str | bytes]) -> None:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(content if isinstance(content, bytes) else content.encode("utf-8", "replace"))
         beside.chmod(0o755)
-        # An empty folder gives way to a rename; one that was filled in the meantime does not.
-        beside.rename(out)
+        _move(beside, out)
     except OSError as error:
         raise SignoffError(f"{out} could not be written: {error}") from error
     finally:
         shutil.rmtree(beside, ignore_errors=True)
+
+
+def _move(beside: Path, out: Path) -> None:
+    if out.exists():
+        # Somebody may stand in the empty folder, who would be left in one that is gone.
+        refuse_unless_empty(out)
+        for entry in sorted(beside.iterdir()):
+            entry.rename(out / entry.name)
+        return
+    try:
+        beside.rename(out)
+    except OSError as error:
+        if error.errno in {errno.ENOTEMPTY, errno.EEXIST}:
+            raise UsageError(f"{out} was filled by somebody else in the meantime; nothing was written") from error
+        raise
