@@ -12,6 +12,7 @@ from pydantic import BaseModel
 
 from harness.spec.apps import App
 from harness.spec.gates import GatesFile
+from harness.spec.judge_cards import Label
 from harness.spec.judges import Judge
 from harness.spec.keys import Keys
 from harness.spec.load import LoadProfile
@@ -32,6 +33,7 @@ FILES: Mapping[str, tuple[type[BaseModel], str]] = {
     "case": (Case, "one line of suites/<app>/cases/*.jsonl"),
     "external-cases": (ExternalCases, "suites/<app>/cases/*.yaml"),
     "judge": (Judge, "suites/<app>/judges/<name>/judge.yaml"),
+    "label": (Label, "one line of suites/<app>/judges/<name>/labels.jsonl"),
     "load": (LoadProfile, "suites/<app>/load.yaml"),
     "probes": (Probes, "suites/<app>/probes.yaml"),
     "promptfoo": (PromptfooProfile, "suites/<app>/promptfoo.yaml"),
