@@ -47,6 +47,7 @@ def load_command(args: Namespace) -> int:
         variants=("candidate",) if url else ("baseline", "candidate"),
         url=url,
         key_env=args.api_key_env,
+        fresh=True,
     )
     return print_measured(load_test(options, args.rate), as_json=args.json)
 

@@ -13,7 +13,8 @@ class Options:
     """One run: the tree, which apps (none: all), what to compare with, which stages (none: all), where things go.
 
     ``parts`` are run folders that hold the measurements already. ``url`` (up to ``/v1``) is the server that the load
-    stage asks instead of a gateway of its own; ``key_env`` names the variable that holds its key.
+    stage asks instead of a gateway of its own; ``key_env`` names the variable that holds its key. ``fresh`` puts apps
+    under load even where a kept result would do.
     """
 
     root: Path
@@ -28,6 +29,7 @@ class Options:
     parts: tuple[str, ...] = ()
     url: str = ""
     key_env: str = ""
+    fresh: bool = False
 
     @property
     def reports(self) -> Path:

@@ -88,7 +88,24 @@ def test_an_unchanged_behaviour_does_not_fail_and_is_not_measured_twice(tmp_path
     assert project.gate_named("speed")["estimate"] == first["estimate"]
     assert (stage(project)["calls"], stage(project)["cached"]) == (0, 52)
     assert all(row["cached"] for row in load_rows(project))
+    kept = sorted((cache_home() / "load").glob("*"))
+    assert project.run("load") == 0
+    assert stage(project)["calls"] == 52
+    assert sorted((cache_home() / "load").glob("*")) == kept
+    project.run("gate", "--only", "load")
     assert "that result is used" in stage(project)["found"][0]
+
+
+def test_a_baseline_that_refuses_the_cases_is_undecided(tmp_path: Path) -> None:
+    """An input that only the candidate knows: the baseline's refusals are errors, not a broken stage."""
+    project = loaded(tmp_path)
+    project.edit("suites/desk/app.yaml", "inputs:\n", "inputs:\n  tier: {kind: string, required: false}\n")
+    cases = (project.root / "suites/desk/cases/all.jsonl").read_text().replace('"inputs":{', '"inputs":{"tier":"gold",')
+    project.write({"suites/desk/cases/all.jsonl": cases})
+    assert project.run("gate", "--only", "load") == 2
+    assert stage(project)["status"] == "ok"
+    assert "tier" in project.gate_named("speed")["reason"]
+    assert project.gate_named("failed")["verdict"] == "pass"
 
 
 def test_nothing_changed_measures_one_arm(tmp_path: Path) -> None:
