@@ -43,7 +43,13 @@ def said(indicator: Indicator, row: Row, given: Row | None) -> Said | None:
     if seconds is None:
         # Whole answers have no first piece, answers out of a cache no pace: nobody waited for one.
         return None if indicator.of != "total_s" else Said(None, "no total_s in the row")
+    if not _is_number(seconds):
+        return Said(None, f"{indicator.of} is no number")
     return Said(float(seconds <= indicator.within_s))
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _feedback(indicator: FeedbackRate, given: Row | None) -> Said | None:
@@ -55,7 +61,11 @@ def _feedback(indicator: FeedbackRate, given: Row | None) -> Said | None:
     if value is None:
         return None
     if indicator.outcome == "rating":
-        return Said(float(value >= indicator.rating_from))
+        return (
+            Said(float(value >= indicator.rating_from)) if _is_number(value) else Said(None, "the rating is no number")
+        )
+    if value not in ("up", "down", True, False):
+        return Said(None, f"{indicator.outcome} is none of its values")
     return Said(float(value in ("up", True)))
 
 
@@ -72,7 +82,9 @@ def _share(indicator: ShareOf, row: Row) -> Said | None:
 
 def step_value(row: Row, step: str, field: str) -> tuple[Any, str]:
     """What a step returned, or the value at the dotted ``field`` of it; or why there is none."""
-    found = next((each for each in row.get("steps") or () if each.get("id") == step), None)
+    steps = row.get("steps")
+    listed = [each for each in steps if isinstance(each, dict)] if isinstance(steps, list) else []
+    found = next((each for each in listed if each.get("id") == step), None)
     if found is None or found.get("output") is None:
         return None, f"step {step} has no output in the log of requests"
     value: Any = found["output"]

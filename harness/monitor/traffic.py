@@ -31,7 +31,7 @@ class Notes:
     """What was read and what was left out. ``versions`` counts requests by the digest that answered.
 
     ``ahead`` are rows received after the end of the window, which only a clock that is ahead can give; ``torn`` and
-    ``damaged`` are lines, ``foreign`` rows of another schema; ``shadows`` were shown to nobody.
+    ``damaged`` are lines, ``foreign`` rows of another schema or without a time; ``shadows`` were shown to nobody.
     """
 
     requests: int = 0
@@ -83,7 +83,7 @@ class TraceWindow:
         notes, skipped = Notes(), Counter[str]()
         self.feedback.clear()
         for row in read_traces(self.folder, self.since, None, skipped):
-            if row.get("schema_version") != SCHEMA_VERSION:
+            if not _readable(row):
                 notes.foreign += 1
             elif row.get("kind") == FEEDBACK:
                 notes.feedback += self._keep(row)
@@ -97,7 +97,7 @@ class TraceWindow:
         """The requests that somebody was answered, file by file; from ``since`` on when that is later."""
         first = max(since, self.since) if since else self.since
         for row in read_traces(self.folder, first, self.until):
-            if row.get("schema_version") == SCHEMA_VERSION and self._mine(row) and not row.get("shadow"):
+            if _readable(row) and self._mine(row) and not row.get("shadow"):
                 yield row
 
     def given(self, row: Row) -> Row | None:
@@ -126,3 +126,13 @@ class TraceWindow:
             kept = ("received", "thumb", "resolved", "rating", "edited_text")
             self.feedback[key] = {name: row.get(name) for name in kept}
         return True
+
+
+def _readable(row: Row) -> bool:
+    """Whether a row is of the schema that is read here and says when it came."""
+    if row.get("schema_version") != SCHEMA_VERSION:
+        return False
+    try:
+        return datetime.fromisoformat(row["received"]).tzinfo is not None
+    except ValueError:
+        return False

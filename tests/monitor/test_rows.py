@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import string
+import tempfile
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -13,17 +14,18 @@ import numpy as np
 import orjson
 import pytest
 import yaml
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pydantic import TypeAdapter
 
-from harness.monitor import make_input, said, sampled, shown_text, step_value
+from harness.monitor import TraceWindow, gather, make_input, measured, said, sampled, shown_text, step_value
 from harness.monitor.features import OTHER, Histogram, histogram, letters
 from harness.run.plan import unmonitored
+from harness.serve.gateway.telemetry.trace_row import FIELDS
 from harness.spec.monitor import Drift, DriftFeature, Indicator, Monitor, span
 from harness.spec.repository import load_repository
 from harness.spec.yaml_file import parse_yaml, validate
-from tests.monitor.traffic import MONITOR, NOW, labelled, row, traffic, watched_project
+from tests.monitor.traffic import MONITOR, NOW, labelled, rated, row, traffic, watched_project, write_log
 from tests.run.project import ROOT
 
 ADAPTER: TypeAdapter[Any] = TypeAdapter(Indicator)
@@ -165,6 +167,38 @@ def test_any_text_can_be_compared(text: str) -> None:
     assert isinstance(shown_text(text), str)
     assert np.isfinite(letters([text])).all()
     assert shown_text('{"messages": ' + text + ', "inputs": {}}') is not None
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers(-5, 5) | st.floats(allow_nan=False) | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=5,
+)
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(changes=st.dictionaries(st.sampled_from(sorted(set(FIELDS) - {"received"})), JSON, max_size=4), given=JSON)
+def test_any_row_can_be_read(tmp_path: Path, changes: dict[str, Any], given: Any) -> None:
+    """Whatever a damaged writer put into a row, it is counted, unscored or left out, and never ends the look."""
+    folder = Path(tempfile.mkdtemp(dir=tmp_path))
+    one = {**row(1, NOW - timedelta(minutes=30), arm="a", assigned="user", steps=labelled("x")), **changes}
+    feedback = {**rated(1, NOW - timedelta(minutes=20)), "thumb": given, "rating": given, "edited_text": given}
+    write_log(folder, [one, feedback, row(2, NOW - timedelta(minutes=20)), {**one, "received": "2026-11-20Tlate"}])
+    document, _ = parse_yaml(MONITOR, "monitor.yaml")
+    assert document is not None
+    monitor = Monitor.model_validate(document.data)
+    window = TraceWindow(folder, "desk", NOW - timedelta(hours=2), NOW)
+    notes = window.read()
+    assert notes.foreign >= 1
+    more = [
+        indicator(kind="feedback", outcome="rating", id="r"),
+        indicator(kind="share", field="cache", values=["hit"]),
+    ]
+    rows = list(measured(monitor.model_copy(update={"indicators": (*monitor.indicators, *more)}), window))
+    assert all((each.value in (0.0, 1.0)) == (each.status == "scored") for each in rows)
+    assert monitor.drift is not None
+    assert all(isinstance(each.text, str) for each in sampled(window.requests(), monitor.drift, None))
+    gather(window, ["a"], list(monitor.indicators), timedelta(hours=1))
 
 
 def test_letters_tell_texts_apart() -> None:
