@@ -26,7 +26,7 @@ WORLDS = {
     "loud": World(block=0.2, noise=0.3),
     "all of it": World(drift=0.5, wander=0.03, bursts=0.05, noise=0.2),
 }
-SHAPES = ((6, 20), (12, 8), (30, 4))
+SHAPES = ("6x20", "12x8", "30x3")
 CHANGES = {"the same": 0.0, "10 % slower": 0.0953, "30 % slower": 0.2624, "30 % faster": -0.3567}
 
 
@@ -34,9 +34,10 @@ def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--runs", type=int, default=300)
+    parser.add_argument("--shapes", nargs="+", default=SHAPES, metavar="PxR", help="pairs of blocks x requests a block")
     args = parser.parse_args()
     print("| pairs x requests | machine | candidate | pass | fail | open |\n|---|---|---|---|---|---|")
-    for blocks, size in SHAPES:
+    for blocks, size in [tuple(map(int, shape.split("x"))) for shape in args.shapes]:
         profile = LoadProfile(blocks=blocks, block_requests=size, warmup=0)
         for name, world in WORLDS.items():
             for change, slower in CHANGES.items():

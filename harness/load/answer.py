@@ -61,9 +61,10 @@ class StreamedAnswer:
         if isinstance(event.get("usage"), dict):
             self.usage = event["usage"]
         if isinstance(event.get("signoff"), dict):
-            self.steps = event["signoff"].get("steps") or {}
-        for choice in event.get("choices") or ():
-            self.finish_reason = choice.get("finish_reason") or self.finish_reason
+            self.steps = {name: _mapping(step) for name, step in _mapping(event["signoff"].get("steps")).items()}
+        choices = event.get("choices")
+        for choice in map(_mapping, choices if isinstance(choices, list) else ()):
+            self.finish_reason = str(choice.get("finish_reason") or self.finish_reason)
             if _says_something(choice):
                 self.first = at if self.first is None else self.first
                 self.last = at
@@ -87,9 +88,14 @@ class StreamedAnswer:
 
 
 def _says_something(choice: Mapping[str, Any]) -> bool:
-    delta = choice.get("delta") or {}
+    delta = _mapping(choice.get("delta"))
     channels = [value for name, value in delta.items() if name != "role"]
     return any(isinstance(value, str | list) and bool(value) for value in [*channels, choice.get("text")])
+
+
+def _mapping(value: Any) -> Mapping[str, Any]:
+    """What a server sent where an object belongs; nothing if it is none."""
+    return value if isinstance(value, dict) else {}
 
 
 def _count(value: Any) -> int | None:
