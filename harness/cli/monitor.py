@@ -55,6 +55,7 @@ def add(sub: argparse._SubParsersAction[Parser]) -> None:
     source.add_argument("--traces", type=Path, metavar="DIR", help="a log of requests")
     reference.add_argument("--window", metavar="TIME", help="how far back, with --traces (default: 1w)")
     reference.add_argument("--now", metavar="TIME", help="the window's end, with --traces (default: now)")
+    reference.add_argument("--no-texts", action="store_true", help="keep no anonymised inputs, only their histograms")
     reference.add_argument("--out", type=Path, metavar="FILE", help="where it goes (default: where monitor.yaml says)")
 
 
@@ -81,6 +82,8 @@ def run_command(args: Namespace) -> int:
 
 def reference_command(args: Namespace) -> int:
     """``signoff monitor reference``."""
+    from dataclasses import replace
+
     from harness.monitor import read_reference, reference_path, write_reference
     from harness.run.references import accepted
     from harness.spec.repository import load_repository
@@ -98,6 +101,8 @@ def reference_command(args: Namespace) -> int:
     else:
         found = _of_traffic(args, monitor.drift, digest)
     assert found is not None
+    if args.no_texts:
+        found = replace(found, sample=())
     path = args.out or reference_path(monitor.drift, repository.apps[args.app].folder)
     write_reference(path, found)
     other = found.digest != digest

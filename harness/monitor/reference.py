@@ -61,13 +61,15 @@ def make_reference(
 ) -> Reference:
     """The reference that ``inputs`` (independent of each other, in any order) make.
 
-    A feature whose values cannot be had (a package is missing, no step gave a label) gets no histogram.
+    A feature whose values cannot be had (a package is missing, no step gave a label) gets no histogram. Texts are kept
+    only where a feature compares them.
     """
     wanted = [each for each in drift.features if each.kind != "text" and (each.kind != "language" or installed())]
     histograms = {feature.id: histogram(feature, inputs) for feature in wanted}
     kept = {name: found for name, found in histograms.items() if sum(found.counts)}
     texts = tuple(each.text for each in inputs if each.text)[: drift.sample]
-    return Reference(app, digest, made, source, len(inputs), kept, texts)
+    read = any(feature.kind == "text" for feature in drift.features)
+    return Reference(app, digest, made, source, len(inputs), kept, texts if read else ())
 
 
 def reference_path(drift: Drift, folder: Path) -> Path:

@@ -153,6 +153,20 @@ def test_reference_of_traffic(project: Project, tmp_path: Path, capsys: pytest.C
     assert made["digest"] == "d" * 64
 
 
+def test_texts_are_kept_only_where_they_are_compared(
+    project: Project, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without a feature of kind text, or with --no-texts, a reference holds histograms and no input."""
+    assert project.run("gate") == 0
+    assert set_reference(project, "latest", "--no-texts") == 0
+    kept = orjson.loads((project.root / "suites/desk/reference.json").read_bytes())
+    assert kept["sample"] == [] and len(kept["histograms"]) == 3
+    project.edit("suites/desk/monitor.yaml", "    - {id: wording, kind: text}\n", "")
+    assert project.run("gate") == 0
+    whole = project.file("artifacts/monitor/desk.json")
+    assert whole["sample"] == [] and "message" not in orjson.dumps(whole).decode()
+
+
 def test_the_profile_release_asks_for_promises(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """An app without monitor.yaml is not released: 64 before anything is measured; check warns of it."""
     project = make_project(tmp_path, count=20)
