@@ -23,6 +23,7 @@ from harness.gate import Options as DecideOptions
 from harness.report import write_reports
 from harness.run.branches import Counts, measured_branches, unmeasured
 from harness.run.check import warnings_of
+from harness.run.graded_settings import refuse_wrong_settings
 from harness.run.manifest import iso, manifest, yardstick_of
 from harness.run.options import Options
 from harness.run.parts import finish_part, take_parts
@@ -60,8 +61,10 @@ class GateRun:
 
 def plan_run(run: GateRun) -> None:
     """Read the versioned files of both trees; nothing is written when they are invalid."""
-    chosen(run.options.only, run.options.skip)
+    left_out = chosen(run.options.only, run.options.skip)
     run.plan = make_plan(run.options)
+    if not left_out["evals"] and not run.options.parts:
+        refuse_wrong_settings(run.plan.repository)
     run.yardstick = compare_yardsticks(run.plan, run.options.apps)
     run.warnings = [move.sentence for move in run.yardstick.moves] + warnings_of(run.plan.repository)
     run.folder = RunFolder.create(run.options.reports)
