@@ -81,7 +81,9 @@ def test_twins_are_closed_and_people_left_alone(github: Hub, tmp_path: Path) -> 
 def test_a_release_is_compared_with_the_one_before(tmp_path: Path) -> None:
     """On a tag the baseline is the tag before it, not the tag itself; the first release has its parent."""
     project = make_project(tmp_path)
-    project.write({"suites/desk/monitor.yaml": (ROOT / "suites/support/monitor.yaml").read_text(encoding="utf-8")})
+    project.write(
+        {"suites/desk/monitor.yaml": "indicators:\n  - {id: available, kind: availability, at_least: 0.95}\n"}
+    )
     project.git("tag", "v1.0.0")
     project.write({"suites/desk/desk.py": REWORDED})
     project.commit()
