@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 _HEADERS = {"content-type": "application/json", "accept": "text/event-stream", "x-signoff-cache": "bypass"}
 _CHUNK = 1 << 16
 _SHOWN = 300
+_END_S = 0.1
+"""How long the end of a body may take after ``[DONE]`` before the connection is given up."""
 
 
 class OutOfTimeError(Exception):
@@ -81,10 +83,11 @@ class Asker:
                 else:
                     failure, reason = "status", f"HTTP {status}: {_start(response)}"
             finally:
-                # Read to its end, the connection serves the next request; otherwise it must not.
-                response.release_conn() if answer.ended is not None and not failure else response.close()
+                if answer.ended is None or failure or not _drained(response):
+                    response.close()
         except OutOfTimeError:
-            failure, reason = "timeout", f"no whole answer within {self.timeout_s:g} s"
+            if answer.ended is None:
+                failure, reason = "timeout", f"no whole answer within {self.timeout_s:g} s"
         except Exception as error:
             if not _of_transport(error):
                 raise
@@ -129,9 +132,23 @@ class Asker:
             return "stream", "the stream ended before [DONE]"
         if answer.first is None:
             return "stream", "the answer is empty"
-        # The end of the body follows [DONE] at once; read, it leaves the connection fit for the next request.
-        response.read1(_CHUNK)
         return "", ""
+
+
+def _drained(response: urllib3.BaseHTTPResponse) -> bool:
+    """Whether the body ended with the answer, so that the connection is fit for the next request."""
+    sock = getattr(response.connection, "sock", None)
+    if sock is None:
+        return True
+    sock.settimeout(_END_S)
+    try:
+        return not response.read1(_CHUNK)
+    except Exception as error:
+        if not _of_transport(error):
+            raise
+        return False
+    finally:
+        sock.settimeout(None)
 
 
 def _foreign(headers: Mapping[str, str], arm: Arm) -> str:

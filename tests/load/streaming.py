@@ -21,7 +21,7 @@ class Script:
     """How one request is answered: seconds before the first token and between tokens, and what goes wrong.
 
     ``cut`` closes the connection after so many tokens, ``error`` is an error event after them, ``hang`` says nothing
-    more after them.
+    more after them, ``linger`` leaves the body open after ``[DONE]``.
     """
 
     first_s: float = 0.0
@@ -35,6 +35,7 @@ class Script:
     cut: int | None = None
     error: int | None = None
     hang: int | None = None
+    linger: bool = False
     role_first: bool = True
     channel: str = "content"
     chunked: bool = True
@@ -48,6 +49,7 @@ class Sent:
     body: Any
     headers: Mapping[str, str]
     came: float
+    port: int
     role: float | None = None
     tokens: list[float] = field(default_factory=list)
     done: float | None = None
@@ -88,7 +90,7 @@ class _Handler(BaseHTTPRequestHandler):
             return
         body = orjson.loads(self.rfile.read(int(self.headers["content-length"])))
         headers = {name.lower(): value for name, value in self.headers.items()}
-        note = Sent(body["model"], body, headers, time.monotonic())
+        note = Sent(body["model"], body, headers, time.monotonic(), self.client_address[1])
         self.service.sent.append(note)
         script = self.service.script(body)
         if script.status != 200:
@@ -146,6 +148,8 @@ class _Handler(BaseHTTPRequestHandler):
         counts = {"prompt_tokens": 7, "completion_tokens": script.tokens, "prompt_tokens_details": {"cached_tokens": 4}}
         end += b"data: " + orjson.dumps({"choices": [], "usage": counts}) + b"\n\n" if script.usage else b""
         note.done = self._say(end + DONE)
+        if script.linger:
+            self.over.wait(60)
         if self._chunked:
             self.wfile.write(b"0\r\n\r\n")
 

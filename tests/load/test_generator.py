@@ -147,6 +147,24 @@ def test_what_goes_wrong_is_a_failed_request(tmp_path: Path) -> None:
         assert sample.e2e_s is None
 
 
+def test_a_body_that_stays_open_is_no_slow_answer(tmp_path: Path) -> None:
+    """``[DONE]`` ends the answer; a server that leaves the connection open after it holds nothing up."""
+    with streaming(Script(linger=True)) as service:
+        found = generate(tmp_path, plan(tmp_path, service.url, timeout_s=5))
+        ended = [sent.done for sent in service.sent]
+    assert {sample.failure for sample in found.samples.values()} == {""}
+    assert median([(sample.ended or 0) - sample.intended for sample in found.samples.values()]) < 2
+    assert max(at or 0 for at in ended) - min(at or 0 for at in ended) < 4
+
+
+def test_connections_are_kept(tmp_path: Path) -> None:
+    """One after the other, requests take the same connection, as a real client's do."""
+    with streaming(Script()) as service:
+        generate(tmp_path, plan(tmp_path, service.url, blocks=6, block_requests=1))
+    assert len(service.sent) == 6
+    assert len({sent.port for sent in service.sent}) == 1
+
+
 def test_no_usage_leaves_the_time_per_token_open(tmp_path: Path) -> None:
     """Tokens are never guessed from pieces."""
     with streaming(Script(usage=False)) as service:
