@@ -2,26 +2,29 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from harness.monitor.features import Input, letters, values_of
+from harness.monitor.features import OTHER, Input, letters, values_of
 from harness.monitor.reference import Reference
 from harness.spec.language import PACKAGE, installed
 from harness.spec.monitor import PREFIX, Drift, DriftFeature
 from harness.stats.two_samples import Shift, binned_shift, classifier_shift
 
 _MOST_NAMED = 3
+_LONGEST = 40
 
 
 @dataclass(frozen=True, slots=True)
 class Moved:
     """What became of one feature: how far it is from the reference, or ``reason`` why nobody can tell.
 
-    ``n`` inputs of the traffic were compared with ``reference_n``; ``bins`` holds (bin, share then, share now).
+    ``n`` inputs of the traffic were compared with ``reference_n``; ``bins`` holds (bin, share then, share now), ``new``
+    (name, share now) of what the reference has no bin for.
     """
 
     feature: DriftFeature
@@ -30,6 +33,7 @@ class Moved:
     reference_n: int = 0
     reason: str = ""
     bins: tuple[tuple[str, float, float], ...] = ()
+    new: tuple[tuple[str, float], ...] = ()
 
     @property
     def metric(self) -> str:
@@ -44,7 +48,10 @@ class Moved:
     def told(self) -> str:
         """The bins that moved most, for people."""
         named = sorted(self.bins, key=lambda each: -abs(each[2] - each[1]))[:_MOST_NAMED]
-        return ", ".join(f"{name} {100 * then:.1f} % -> {100 * now:.1f} %" for name, then, now in named if then != now)
+        told = [f"{_shown(name)} {_percent(then)} -> {_percent(now)}" for name, then, now in named if then != now]
+        if any(name == OTHER for name, _, _ in named):
+            told += [f"of it {_shown(name)} {_percent(now)}" for name, now in self.new]
+        return ", ".join(told)
 
     def as_dict(self) -> dict[str, Any]:
         """The figures as plain data."""
@@ -53,8 +60,18 @@ class Moved:
             "n": self.n,
             "reference_n": self.reference_n,
             "same_p": self.shift.same_p if self.shift else None,
+            "new": [{"bin": name, "traffic": now} for name, now in self.new],
             "bins": [{"bin": name, "reference": then, "traffic": now} for name, then, now in self.bins],
         }
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.1f} %"
+
+
+def _shown(name: str) -> str:
+    # A label may be what a caller wrote: no control character reaches a terminal.
+    return "".join(mark if mark.isprintable() else "?" for mark in name[:_LONGEST])
 
 
 def compared(drift: Drift, reference: Reference, inputs: Sequence[Input]) -> list[Moved]:
@@ -78,7 +95,9 @@ def _moved(drift: Drift, feature: DriftFeature, reference: Reference, inputs: Se
         return Moved(feature, None, n, m, _too_few(feature, drift, n, m))
     now = fixed.of(values)
     bins = tuple((name, then / m, seen / n) for name, then, seen in zip(fixed.labels(), fixed.counts, now, strict=True))
-    return Moved(feature, binned_shift(fixed.counts, now), n, m, bins=bins)
+    strange = Counter(str(value)[:_LONGEST] for value in values if fixed.names and value not in fixed.names)
+    new = tuple((name, count / n) for name, count in strange.most_common(_MOST_NAMED))
+    return Moved(feature, binned_shift(fixed.counts, now), n, m, bins=bins, new=new)
 
 
 def _text(drift: Drift, feature: DriftFeature, reference: Reference, inputs: Sequence[Input]) -> Moved:

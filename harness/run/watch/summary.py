@@ -8,7 +8,7 @@ from typing import Any
 
 def summary(report: Mapping[str, Any]) -> str:
     """A page for people: the answer, the one next action, a table for each app."""
-    lines = [f"# Monitoring: {report['answer']}", "", f"Next: {report['next_action']}", ""]
+    lines = [f"# Monitoring: {report['answer']}", "", f"Next: {_plain(report['next_action'])}", ""]
     for name, app in report["apps"].items():
         traffic = app["traffic"]
         lines += [f"## {name}", "", f"{traffic['requests']} requests, {traffic['feedback']} feedbacks", ""]
@@ -23,7 +23,7 @@ def summary(report: Mapping[str, Any]) -> str:
 def ab_summary(report: Mapping[str, Any]) -> str:
     """A page for people on an experiment."""
     lines = [f"# {report['app']}, experiment {report['experiment']}: {report['answer']}", ""]
-    lines += [f"Next: {report['next_action']}", ""]
+    lines += [f"Next: {_plain(report['next_action'])}", ""]
     lines += ["Users: " + ", ".join(f"{arm} {count}" for arm, count in report["users"].items()), ""]
     lines += [f"- {_plain(text)}" for text in (*report["blocked"], *report["warnings"])]
     lines += ["", "| arm | outcome | answer | found |", "|---|---|---|---|"]
