@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-PLAN = Path("affected.json")
+OUT = Path("reports/ci")
+"""Where jobs leave things: git ignores it, so that a run over a clean checkout is a clean run."""
+PLAN = OUT / "affected.json"
 """What ``signoff affected --json`` said; the jobs hand it on as an artifact."""
 
 
@@ -48,6 +51,12 @@ def outputs(values: Mapping[str, str]) -> None:
 def summary(text: str) -> None:
     """Add Markdown to the summary of the job."""
     _append("GITHUB_STEP_SUMMARY", [text])
+
+
+def keep(source: Path, target: Path) -> None:
+    """Copy a run folder over what an earlier run of the script left at ``target``."""
+    shutil.rmtree(target, ignore_errors=True)
+    shutil.copytree(source.resolve(), target)
 
 
 def _append(variable: str, lines: Sequence[str]) -> None:

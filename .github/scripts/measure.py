@@ -1,14 +1,11 @@
-"""Measure one stage of some apps and leave the run folder in ``part/``: STAGE and APPS name them, PROFILE the gates."""
+"""Measure one stage, STAGE, of some APPS for the gates of a PROFILE; the run folder lies in ``reports/ci/part/``."""
 
 from __future__ import annotations
 
 import os
-import shutil
 from pathlib import Path
 
-from jobs import baseline, signoff
-
-PART = Path("part")
+from jobs import OUT, baseline, keep, signoff
 
 
 def main() -> int:
@@ -16,10 +13,11 @@ def main() -> int:
     stage, apps = os.environ["STAGE"], os.environ["APPS"].split()
     profile = os.environ.get("PROFILE", "pr")
     chosen = [option for app in apps for option in ("--app", app)]
-    code = signoff("measure", stage, *chosen, *baseline(), "--profile", profile).returncode
     latest = Path("reports/latest")
-    if latest.exists():
-        shutil.copytree(latest.resolve(), PART)
+    before = latest.resolve()
+    code = signoff("measure", stage, *chosen, *baseline(), "--profile", profile).returncode
+    if latest.exists() and latest.resolve() != before:
+        keep(latest, OUT / "part")
     return code
 
 

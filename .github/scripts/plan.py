@@ -1,4 +1,4 @@
-"""Check every file, then say what the change affects: outputs ``measure`` and ``matrix``, file ``affected.json``."""
+"""Check every file, then say what the change affects: two outputs, and the plan in ``reports/ci/affected.json``."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ def main() -> int:
     if found.returncode:
         print(found.stdout)
         return found.returncode
+    PLAN.parent.mkdir(parents=True, exist_ok=True)
     PLAN.write_text(found.stdout, encoding="utf-8")
     plan = json.loads(found.stdout)
     jobs = [{"stage": job["stage"], "apps": " ".join(job["apps"])} for job in plan["jobs"]]

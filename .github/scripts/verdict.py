@@ -1,24 +1,23 @@
 """The one required job: put together what the others left, decide, and be red for whatever is missing.
 
-NEEDS holds the results of the jobs as JSON, ``parts/part-<stage>/`` their folders, ``affected.json`` the plan. Writes
-``verdict/`` (the run folder) and ``comment/comment.json``, which the comment on the pull request is made from.
+NEEDS holds the results of the jobs as JSON. In ``reports/ci/`` lie the plan, ``affected.json``, and the folders of the
+stages, ``parts/part-<stage>/``; ``verdict/`` (the run folder) and ``comment/comment.json`` are written beside them.
 """
 
 from __future__ import annotations
 
 import json
 import os
-import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from jobs import PLAN, baseline, signoff, summary
+from jobs import OUT, PLAN, baseline, keep, signoff, summary
 
 from harness.report.annotations import render_annotations
 from harness.report.comment import bare, broken, markdown
 
-PARTS, REPORT, COMMENT = Path("parts"), Path("verdict"), Path("comment/comment.json")
+PARTS, REPORT, COMMENT = OUT / "parts", OUT / "verdict", OUT / "comment/comment.json"
 WORDS = {"failure": "failed", "cancelled": "was cancelled", "skipped": "was skipped although it was needed"}
 BROKEN = 3
 
@@ -31,7 +30,7 @@ def main() -> int:
     if plan is not None and plan["any"]:
         code = decide(plan)
     told = brief(plan, code, lost)
-    COMMENT.parent.mkdir(exist_ok=True)
+    COMMENT.parent.mkdir(parents=True, exist_ok=True)
     COMMENT.write_text(json.dumps(told), encoding="utf-8")
     summary(markdown(told))
     for reason in lost:
@@ -78,7 +77,7 @@ def decide(plan: Mapping[str, Any]) -> int:
     code = signoff("gate", *apps, *baseline(), "--profile", profile, *parts).returncode
     latest = Path("reports/latest")
     if (latest / "verdict.json").is_file():
-        shutil.copytree(latest.resolve(), REPORT)
+        keep(latest, REPORT)
         print(render_annotations(REPORT), end="")
     return code
 

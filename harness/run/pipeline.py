@@ -31,7 +31,7 @@ from harness.run.plan import Plan, make_plan
 from harness.run.stages import STAGES, Context, StageReport, chosen
 from harness.run.watch.latest import last_watch
 from harness.run.yardstick import Yardstick, compare_yardsticks
-from harness.run.yardstick_old import measure_old, old_rows, old_verdicts
+from harness.run.yardstick_old import measure_old, old_rows, old_verdicts, sentences
 from harness.spec.measurement import Measurement, read_measurements
 from harness.spec.repository import SuiteFiles
 from harness.stats import Looks
@@ -135,6 +135,7 @@ def decide_verdict(run: GateRun) -> None:
         run.verdict,
         lambda suites: _decide(run, suites, old_rows(folder.path, _all_rows(run), run.yardstick)),
     )
+    run.warnings += sentences(old)
     run.verdict = hold(run.verdict, [move.as_dict() for move in run.yardstick.moves], old)
     approvals = read_approvals(run.options.root / APPROVALS)
     yardstick = yardstick_of(plan)

@@ -62,6 +62,16 @@ def old_rows(folder: Path, rows: Iterable[Measurement], yardstick: Yardstick) ->
     return chain(kept, chain.from_iterable(read_measurements(file) for file in files))
 
 
+def sentences(old: Iterable[Mapping[str, Any]]) -> list[str]:
+    """What the old yardstick says otherwise than the new one, gate by gate, for people."""
+    words = {"fail": "fail", "inconclusive": "be undecided", "pass": "pass"}
+    return [
+        f"{gate['app']}: by the old yardstick gate {gate['id']} would {words[gate['verdict']]}: {gate['reason']}"
+        for gate in old
+        if gate["verdict"] in words and gate["verdict"] != gate["now"]
+    ]
+
+
 def old_verdicts(
     yardstick: Yardstick,
     verdict: Mapping[str, Any],

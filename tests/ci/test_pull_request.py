@@ -59,6 +59,8 @@ def test_every_step_was_executed(scratch: Scratch) -> None:
     workflow = yaml.safe_load((scratch.project.root / WORKFLOWS / "pull-request.yml").read_text(encoding="utf-8"))
     commands = [step["run"] for job in workflow["jobs"].values() for step in job["steps"] if "run" in step]
     assert green.executed == commands
+    run = json.loads((green.artifacts / "verdict/run.json").read_text(encoding="utf-8"))
+    assert (run["dirty"], run["commit"]) == (False, green.github["sha"])
     assert comment(green)["reasons"] == ["every required gate passed (2 passed)"]
 
 

@@ -134,6 +134,8 @@ def test_deleting_the_cases_that_fail_does_not_help(project: Project) -> None:
         "desk: gate no-worse fails under the old yardstick",
     ]
     assert any("60 cases" in name and "deleted" in name for name in verdict["needs_approval"])
+    page = (project.runs[-1] / "report.html").read_text(encoding="utf-8")
+    assert "by the old yardstick gate level would fail: " in page
 
 
 def test_rewriting_expectations_does_not_help(project: Project) -> None:
