@@ -22,9 +22,17 @@ def promptfoo() -> Run:
 
     def run(subject: Subject) -> Score:
         asked: Any = expected(subject)
-        if not isinstance(asked, Mapping):
-            raise Unscored(f"the expectation must be an assertion or a test, not {shown(asked)}")
+        if not isinstance(asked, Mapping) or not _readable(asked):
+            raise Unscored(f"the expectation must be an assertion or a test with assertions, not {shown(asked)}")
         ruling = judge(asked, subject) if "type" in asked else judge_all(asked, subject)
         return Score(float(ruling.passed), "" if ruling.passed else ruling.reason)
 
     return run
+
+
+def _readable(asked: Mapping[str, Any]) -> bool:
+    """Whether every assertion has a type, and every set and test some assertions."""
+    if asked.get("type", "assert-set") != "assert-set":
+        return isinstance(asked["type"], str)
+    members = asked.get("assert")
+    return isinstance(members, list) and bool(members) and all(isinstance(m, Mapping) and _readable(m) for m in members)
