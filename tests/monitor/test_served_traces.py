@@ -30,6 +30,7 @@ drift:
   features:
     - {id: length, kind: length, threshold: 0.5}
     - {id: language, kind: language}
+    - {id: wording, kind: text}
 ab:
   horizon: 1m
   outcomes: [{indicator: available, margin: 0.15}]
