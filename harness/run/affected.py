@@ -78,7 +78,8 @@ def affected(root: Path, cache: Path, since: str | None = None) -> Affected:
 
     UsageError for invalid files, versions that were edited in place, and an unknown ``since``.
     """
-    plan = make_plan(Options(root, cache, baseline=since))
+    options = Options(root, cache, baseline=since)
+    plan = make_plan(options)
     yardstick = compare_yardsticks(plan)
     removed = tuple(move.app for move in yardstick.moves if move.kind == "app")
     # What is left is decided together: only a run over all apps sees that one is gone.
@@ -87,7 +88,7 @@ def affected(root: Path, cache: Path, since: str | None = None) -> Affected:
         AppState(
             name,
             (*_because(plan, name), *_moved(yardstick, name), *everywhere),
-            plan.repository.suites[name].stages,
+            plan.repository.suites[name].due(options.profile),
             plan.repository.apps[name].pinned,
         )
         for name in plan.repository.apps

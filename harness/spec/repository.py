@@ -13,7 +13,7 @@ from harness.spec.adapters import AdapterVersion, load_adapter, unfit
 from harness.spec.apps import App, FunctionStep, LlmStep
 from harness.spec.base import Spec
 from harness.spec.cases import CaseFile, duplicates, load_case_file
-from harness.spec.gates import Gate, GatesFile
+from harness.spec.gates import Gate, GatesFile, Profile
 from harness.spec.graded import deepeval_settings, settings_of
 from harness.spec.judges import JudgeFiles, demoted, load_judges
 from harness.spec.load import LoadProfile
@@ -88,6 +88,11 @@ class SuiteFiles:
     def stages(self) -> tuple[StageName, ...]:
         """The stages that measure something of the app, in their order."""
         return tuple(name for name in STAGES if name in set(self.metrics.values()))
+
+    def due(self, profile: Profile) -> tuple[StageName, ...]:
+        """The stages that a run of ``profile`` measures; promptfoo is asked in some profiles only."""
+        elsewhere = self.promptfoo is not None and profile not in self.promptfoo.profiles
+        return tuple(name for name in self.stages if not (name == "promptfoo" and elsewhere))
 
     @cached_property
     def metrics(self) -> Mapping[str, StageName]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 from pathlib import Path
 
+import orjson
 import pytest
 
 from tests.run.project import GATES, Project, make_project
@@ -84,3 +85,13 @@ def test_a_missing_program_breaks_its_stage_only(project: Project, monkeypatch: 
     stages = {each["name"]: each for each in project.file("run.json")["stages"]}
     assert stages["promptfoo"]["status"] == "broken" and "pip install" in stages["promptfoo"]["reason"]
     assert stages["regression"]["status"] == "ok" and project.rows()
+
+
+def test_a_pull_request_has_no_job_for_what_is_not_due(project: Project, capsys: pytest.CaptureFixture[str]) -> None:
+    """The matrix of a pull request names the stage only if its profile does."""
+    project.edit("suites/desk/desk.py", "refund", "Refund")
+    for text, stages in ((PROFILE, ["regression"]), (f"profiles: [pr]\n{PROFILE}", ["regression", "promptfoo"])):
+        project.write({FILE: text})
+        capsys.readouterr()
+        assert project.run("affected", "--json") == 0
+        assert [job["stage"] for job in orjson.loads(capsys.readouterr().out)["jobs"]] == stages
