@@ -17,6 +17,7 @@ from harness.spec.git import Revision, edited_releases, extract, find_baseline
 from harness.spec.graded import settings_of
 from harness.spec.repository import Repository, SuiteFiles, load_repository
 from harness.spec.serving import read_serving
+from harness.stats import FEW_CHANGED
 from harness.store import convert_once
 
 
@@ -69,13 +70,26 @@ def warnings_of(repository: Repository) -> list[str]:
         for gate, why in suite.demoted.items()
     ]
     return advisory + [
-        f"{name}: gate {gate.id!r} has {have} cases{_where(gate)} and can never pass: "
-        f"it needs at least {need}; add {need - have} cases, or widen its threshold"
+        f"{name}: gate {gate.id!r} has {have} {noun}{_where(gate)} and can {word} pass: "
+        f"it needs at least {need}; add {need - have} {noun}, or widen its threshold"
         for name, suite in repository.suites.items()
         for gate in suite.gates
-        for have, need in [(gate_size(gate, suite), minimum_cases(gate))]
+        for have, need, word, noun in [(gate_size(gate, suite), *_needed(gate), _observed(gate))]
         if have < need
     ]
+
+
+def _needed(gate: Gate) -> tuple[int, str]:
+    """How many observations the gate needs, and what is to be said of one with fewer."""
+    need = minimum_cases(gate)
+    if gate.paired and gate.metric.startswith("load.") and need < FEW_CHANGED:
+        # A latency differs in every pair of blocks: below this number its interval is guarded, and mostly too wide.
+        return FEW_CHANGED, "hardly ever"
+    return need, "never"
+
+
+def _observed(gate: Gate) -> str:
+    return "blocks" if gate.metric.startswith("load.") else "cases"
 
 
 def _where(gate: Gate) -> str:

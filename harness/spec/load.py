@@ -46,5 +46,5 @@ class LoadProfile(Spec):
 
     @property
     def metrics(self) -> Mapping[str, int]:
-        """Every metric with the number of requests that it is measured on, an arm."""
-        return {f"load.{name}": self.blocks * self.block_requests for name in METRICS}
+        """Every metric with its number of observations: pairs of blocks, whatever number of requests they hold."""
+        return {f"load.{name}": self.blocks for name in METRICS}

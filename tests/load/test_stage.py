@@ -216,6 +216,16 @@ def test_mistakes_on_the_command_line(
     assert not (project.root / "reports").exists()
 
 
+def test_check_counts_blocks(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A gate that its pairs of blocks can never pass is named, with how many it needs."""
+    gates = GATES.replace("threshold: 0.3", "threshold: 0.1")
+    project = loaded(tmp_path, **{"suites/desk/gates.yaml": gates, LOAD: "{blocks: 8, block_requests: 50}\n"})
+    assert project.run("check") == 0
+    out = capsys.readouterr().out
+    assert "gate 'speed' has 8 blocks and can hardly ever pass: it needs at least 10; add 2 blocks" in out
+    assert "gate 'failed' has 8 blocks and can never pass: it needs at least 25; add 17 blocks" in out
+
+
 def test_an_app_without_a_profile(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """The message says which file is missing."""
     project = make_project(tmp_path, files={"suites/desk/app.yaml": APP})
