@@ -25,6 +25,8 @@ OUTPUTS = (
     "Hello world",
     "hello, world!",
     "The cat sat on the mat.",
+    "The cat sat on",
+    "99 balloons",
     "the cat sat on a mat",
     "The cat's on the mat, isn't it?",
     '{"a": 1, "b": ["x"]}',
