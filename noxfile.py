@@ -69,7 +69,8 @@ def tests(session: nox.Session) -> None:
     run(session, str(BIN / "ruff"), "check", ".")
     run(session, str(BIN / "ruff"), "format", "--check", ".")
     run(session, str(BIN / "mypy"))
-    run(session, PYTHON, "-m", "pytest", *session.posargs)
+    # A file's tests stay together: many share a server.
+    run(session, PYTHON, "-m", "pytest", "-n", "2", "--dist", "loadfile", *session.posargs)
 
 
 @nox.session(venv_backend="none")

@@ -75,7 +75,9 @@ def test_forms_choices_and_seeds(engine: TransformersEngine) -> None:
     (alone,) = run_all(engine, [drawn])
     formed = replace(ask("Hello?", max_tokens=60), output=JsonOutput(schema))
     chosen = replace(ask("Hello?"), output=ChoiceOutput(("red", "blue")))
-    json_, choice, again, *_ = run_all(engine, [formed, chosen, drawn, *(ask("q" * n, max_tokens=16) for n in range(9))])
+    json_, choice, again, *_ = run_all(
+        engine, [formed, chosen, drawn, *(ask("q" * n, max_tokens=16) for n in range(9))]
+    )
     assert json_.text.replace(" ", "").replace("\n", "") in ('{"ok":true}', '{"ok":false}')
     assert choice.text in ("red", "blue")
     assert again.text == alone.text

@@ -71,7 +71,9 @@ def test_verdicts(expect: Any, output: str, value: float) -> None:
 )
 def test_what_cannot_be_decided_is_unscored(expect: Any, said: str) -> None:
     """An assertion that is broken or needs something that is not there is neither right nor wrong."""
-    value, reason = scored(expect, "a" * 40 + "!" if expect == {"type": "regex", "value": "^(?:a|aa)+$"} else '{"a": 1}')
+    value, reason = scored(
+        expect, "a" * 40 + "!" if expect == {"type": "regex", "value": "^(?:a|aa)+$"} else '{"a": 1}'
+    )
     assert value is None and said in reason
 
 
