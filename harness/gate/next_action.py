@@ -24,8 +24,8 @@ def reasons(gates: Sequence[GateVerdict], stages: Sequence[StageResult], profile
         return tuple(against)
     if not gates:
         return (f"no gate applies to profile {profile}: nothing was decided",)
-    passed = sum(gate.verdict == "pass" for gate in gates)
-    skipped = sum(gate.verdict == "not_applicable" for gate in gates)
+    passed = sum(gate.verdict == "pass" for gate in gates if gate.required)
+    skipped = sum(gate.verdict == "not_applicable" for gate in gates if gate.required)
     tail = f", {skipped} not applicable" if skipped else ""
     return (f"every required gate passed ({passed} passed{tail})", *advisory)
 

@@ -169,10 +169,13 @@ def stage_cards(run: Run) -> list[StageCard]:
         worst = min(required, key=lambda kind: _SEVERITY.get(kind, 1), default="not_applicable")
         broken = stage["status"] == "broken"
         kind = "error" if broken and worst != "fail" else worst
-        counts = [f"{required[kind]} {WORDS.get(kind, kind).lower()}" for kind in _SEVERITY if required[kind]]
-        advisory = sum(gate["verdict"] in ("fail", "inconclusive") for gate in gates if not gate["required"])
-        counts += [f"{figures.plural(advisory, 'advisory gate')} not met"] if advisory else []
-        word = str(stage["status"]) if stage["status"] != "ok" else WORDS[kind] if gates else "No gate"
+        told = [f"{required[kind]} {WORDS.get(kind, kind).lower()}" for kind in _SEVERITY if required[kind]]
+        counts = [f"required gates: {', '.join(told)}"] if told else []
+        advisory = Counter(str(gate["verdict"]) for gate in gates if not gate["required"])
+        told = [f"{advisory[kind]} {WORDS.get(kind, kind).lower()}" for kind in _SEVERITY if advisory[kind]]
+        counts += [f"advisory: {', '.join(told)}"] if told else []
+        word = WORDS[kind] if required else "Advisory" if gates else "No gate"
+        word = word if stage["status"] == "ok" else str(stage["status"]).capitalize()
         found = list(stage["found"] or ())[:SHOWN_FOUND]
         failed = any(gate["verdict"] == "fail" for gate in gates)
         against = failed or kind in ("inconclusive", "error") or (not gates and bool(found))
@@ -193,7 +196,8 @@ def _tally(scored: list[Score]) -> list[tuple[str, int]]:
     of_case: dict[tuple[str, str], int] = {}
     for score in scored:
         kind = names.get(score.outcome)
-        if kind is not None and score.case:
+        # Requests of a load test and attacks are no cases; their stages count them.
+        if kind is not None and score.case and score.stage not in ("load", "safety"):
             at = order.index(kind)
             of_case[score.app, score.case] = min(at, of_case.get((score.app, score.case), at))
     found = Counter(of_case.values())

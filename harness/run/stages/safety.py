@@ -113,7 +113,9 @@ class _Stage:
         }
 
     def _tell(self, name: str, rows: Sequence[Measurement]) -> None:
-        self.report.found.append(told(rows))
+        # What succeeded comes first: the first screen of a report has room for little.
+        place = 0 if any(row.value for row in rows) else len(self.report.found)
+        self.report.found.insert(place, told(rows))
         self.findings += of_rows(rows, f"suites/{name}/probes.yaml")
         made = Counter(row.variant for row in rows if row.status != "error")
         for variant in dict.fromkeys(row.variant for row in rows):
