@@ -228,14 +228,8 @@ def _measure(run: GateRun, caller: ReplayCaller) -> StageReport:
     if tally.broken:
         raise SignoffError(tally.broken)
     report.seconds = time.monotonic() - started
-    report.rows, report.outputs, report.errors = tally.rows, tally.outputs, tally.errors
     report.cached_calls = caller.replayed - before
-    report.apps[APP] = {
-        "seconds": round(report.seconds, 3),
-        "outputs": tally.outputs,
-        "errors": tally.errors,
-        "calls": 0,
-    }
+    report.count(APP, tally, report.seconds, 0)
     return report
 
 

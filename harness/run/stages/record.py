@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from harness.errors import SignoffError
+from harness.evals import Tally
 from harness.gate import StageResult
 from harness.run.options import Options
 from harness.run.plan import Plan
@@ -61,6 +62,15 @@ class StageReport:
     def status(self) -> Literal["ok", "broken", "skipped"]:
         """How the stage ended."""
         return "broken" if self.broken else "skipped" if self.skipped else "ok"
+
+    def count(self, app: str, tally: Tally, seconds: float, calls: int) -> None:
+        """Add what was asked of one app in ``seconds``, with ``calls`` of models and services."""
+        self.rows += tally.rows
+        self.outputs += tally.outputs
+        self.errors += tally.errors
+        self.broken = self.broken or (f"{app}: {tally.broken}" if tally.broken else "")
+        asked = {"outputs": tally.outputs, "errors": tally.errors, "calls": calls}
+        self.apps[app] = {"seconds": round(seconds, 3), **asked}
 
     def as_dict(self) -> dict[str, Any]:
         """One entry of ``stages``."""

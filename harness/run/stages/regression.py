@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from harness.errors import SignoffError
-from harness.evals import EvalRun, Progress, Scorer, Tally, bind_checks, measure_property, rewrite_cases
+from harness.evals import EvalRun, Progress, Scorer, bind_checks, measure_property, rewrite_cases
 from harness.evals.scoring import BoundCheck
 from harness.run.gateway import Gateway
 from harness.run.parity import served_as_evaluated
@@ -88,25 +88,12 @@ class _Stage:
                 rewritten = rewrite_cases(rule, cases, self.context.suite_folder(name))
                 for arm in arms:
                     self._emit(await measure_property(rule, arm, rewritten, spec.concurrency))
-        self._book(name, run.tally, time.monotonic() - started, ask.calls - before)
+        self.report.count(name, run.tally, time.monotonic() - started, ask.calls - before)
 
     def _emit(self, rows: Sequence[Measurement]) -> None:
         for row in rows:
             self.rows(encode(row))
         self.report.rows += len(rows)
-
-    def _book(self, name: str, tally: Tally, seconds: float, calls: int) -> None:
-        report = self.report
-        report.rows += tally.rows
-        report.outputs += tally.outputs
-        report.errors += tally.errors
-        report.broken = report.broken or (f"{name}: {tally.broken}" if tally.broken else "")
-        report.apps[name] = {
-            "seconds": round(seconds, 3),
-            "outputs": tally.outputs,
-            "errors": tally.errors,
-            "calls": calls,
-        }
 
     async def _parity(self, prepared: Sequence[_Prepared], ask: Asking) -> None:
         try:

@@ -95,22 +95,9 @@ class _Stage:
                 )  # fmt: skip
                 await run.run([attempt.case for attempt in attempts], repeats, _Within(progress))
                 self.flush()
-        self._book(name, tally, time.monotonic() - started, ask.calls - before)
+        self.report.count(name, tally, time.monotonic() - started, ask.calls - before)
         for scorer, _ in scorers:
             self._tell(name, scorer.rows)
-
-    def _book(self, name: str, tally: Tally, seconds: float, calls: int) -> None:
-        report = self.report
-        report.rows += tally.rows
-        report.outputs += tally.outputs
-        report.errors += tally.errors
-        report.broken = report.broken or (f"{name}: {tally.broken}" if tally.broken else "")
-        report.apps[name] = {
-            "seconds": round(seconds, 3),
-            "outputs": tally.outputs,
-            "errors": tally.errors,
-            "calls": calls,
-        }
 
     def _tell(self, name: str, rows: Sequence[Measurement]) -> None:
         # What succeeded comes first: the first screen of a report has room for little.
