@@ -151,4 +151,17 @@ def _difference(name: str, was: object, now: object, old: AppFiles, new: AppFile
         if digests[0] != digests[1]:
             return f"model of step {name}: {models[0]} ({digests[0]}) -> {models[1]} ({digests[1]})"
     keys = sorted(key for key in type(now).model_fields if getattr(was, key, None) != getattr(now, key, None))  # type: ignore[attr-defined]
-    return f"step {name}: {', '.join(keys)} changed" if keys else f"step {name}: its function or data files changed"
+    changed = [*keys, *(["its function or data files"] if not keys or _other_files(was, now, old, new) else [])]
+    return f"step {name}: {' and '.join(filter(None, (', '.join(changed[:-1]), changed[-1])))} changed"
+
+
+def _other_files(was: object, now: object, old: AppFiles, new: AppFiles) -> bool:
+    if not isinstance(was, FunctionStep) or not isinstance(now, FunctionStep):
+        return False
+    names = {step.function.split(":")[0] for step in (was, now)} | {*was.files, *now.files}
+    return any(_content(old, name) != _content(new, name) for name in names)
+
+
+def _content(files: AppFiles, name: str) -> bytes | None:
+    path = files.folder / name
+    return path.read_bytes().replace(b"\r\n", b"\n") if path.is_file() else None

@@ -103,6 +103,8 @@ def test_each_stage_finds_its_part_and_one_comment_names_them(tmp_path: Path) ->
         "no-worse": ("fail", True), "nice-no-worse": ("fail", False), "speed": ("fail", True),
         "no-links": ("fail", True),
     }  # fmt: skip
+    changes = project.file("run.json")["changes"]
+    assert changes == ["desk: step sort: guards and its function or data files changed"]
     comment = (project.runs[-1] / "summary.md").read_text(encoding="utf-8")
     for name in ("no\\-worse", "speed", "no\\-links", "nice", "language"):
         assert name.replace("\\-", "-") in comment.replace("\\", ""), name
