@@ -9,21 +9,13 @@ from pathlib import Path
 
 from harness.cli.commands import print_json
 from harness.cli.monitor import TRACES
-from harness.cli.parsing import Parser, command
+from harness.cli.parsing import Parser, command, group
 from harness.cli.times import moment_of
 
 
 def add(sub: argparse._SubParsersAction[Parser]) -> None:
     """Put ``ab`` on the command line."""
-    text = "compare the arms of a running experiment"
-    top = sub.add_parser(
-        "ab",
-        help=text,
-        description=text[0].upper() + text[1:] + ".",
-        epilog="example:\n  signoff ab report --app support",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    inner = top.add_subparsers(dest="ab_command", required=True, metavar="COMMAND")
+    inner = group(sub, "ab", "compare the arms of a running experiment", "signoff ab report --app support")
     report = command(
         inner,
         "report",

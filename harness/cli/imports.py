@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness.cli.commands import print_json
-from harness.cli.parsing import Parser, command
+from harness.cli.parsing import Parser, command, group
 
 if TYPE_CHECKING:
     from harness.run.importing import Imported
@@ -18,14 +18,12 @@ _SHOWN = 40
 
 def add(sub: argparse._SubParsersAction[Parser]) -> None:
     """Put ``import`` and its commands on the command line."""
-    imports = sub.add_parser(
+    nested = group(
+        sub,
         "import",
-        help="other tools' files as files of this project",
-        description="Other tools' files as files of this project.",
-        epilog="example:\n  signoff import promptfoo promptfooconfig.yaml --out gate",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        "other tools' files as files of this project",
+        "signoff import promptfoo promptfooconfig.yaml --out gate",
     )
-    nested = imports.add_subparsers(dest="import_command", required=True, metavar="COMMAND")
     promptfoo = command(
         nested,
         "promptfoo",

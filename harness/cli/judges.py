@@ -7,7 +7,7 @@ from argparse import Namespace
 from typing import TYPE_CHECKING
 
 from harness.cli.commands import print_json
-from harness.cli.parsing import Parser, command
+from harness.cli.parsing import Parser, command, group
 
 if TYPE_CHECKING:
     from harness.spec.judge_cards import Agreement
@@ -15,14 +15,9 @@ if TYPE_CHECKING:
 
 def add(sub: argparse._SubParsersAction[Parser]) -> None:
     """Put ``judge`` and its command on the command line."""
-    judge = sub.add_parser(
-        "judge",
-        help="measure how far a judge agrees with people",
-        description="Measure how far a judge agrees with people.",
-        epilog="example:\n  signoff judge card --app support --judge settled",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+    nested = group(
+        sub, "judge", "measure how far a judge agrees with people", "signoff judge card --app support --judge settled"
     )
-    nested = judge.add_subparsers(dest="judge_command", required=True, metavar="COMMAND")
     card = command(
         nested,
         "card",

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness.cli.commands import print_json
-from harness.cli.parsing import Parser, command
+from harness.cli.parsing import Parser, command, group
 from harness.errors import UsageError
 
 if TYPE_CHECKING:
@@ -20,14 +20,9 @@ if TYPE_CHECKING:
 
 def add(sub: argparse._SubParsersAction[Parser]) -> None:
     """Put ``keys`` and its three commands on the command line."""
-    keys = sub.add_parser(
-        "keys",
-        help="create, list and revoke the API keys of a gateway",
-        description="Create, list and revoke the API keys of a gateway.",
-        epilog="example:\n  signoff keys list --file keys.yaml",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+    nested = group(
+        sub, "keys", "create, list and revoke the API keys of a gateway", "signoff keys list --file keys.yaml"
     )
-    nested = keys.add_subparsers(dest="keys_command", required=True, metavar="COMMAND")
     _add_parser(nested)
     _file(command(nested, "list", "show every key, never a secret", "signoff keys list --file keys.yaml", list_command))
     revoke = command(

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness.cli.commands import print_json
-from harness.cli.parsing import Parser, command
+from harness.cli.parsing import Parser, command, group
 from harness.cli.times import moment_of, window_of
 from harness.errors import UsageError
 
@@ -22,15 +22,9 @@ TRACES = Path("reports") / "traces"
 
 def add(sub: argparse._SubParsersAction[Parser]) -> None:
     """Put ``monitor`` on the command line."""
-    text = "watch a running app by its log of requests"
-    top = sub.add_parser(
-        "monitor",
-        help=text,
-        description=text[0].upper() + text[1:] + ".",
-        epilog="example:\n  signoff monitor run --window 1d --app support",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+    inner = group(
+        sub, "monitor", "watch a running app by its log of requests", "signoff monitor run --window 1d --app support"
     )
-    inner = top.add_subparsers(dest="monitor_command", required=True, metavar="COMMAND")
     run = command(
         inner,
         "run",

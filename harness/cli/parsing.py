@@ -41,3 +41,17 @@ def command(
     added.add_argument("--json", action="store_true", help="print one JSON object instead of text")
     added.set_defaults(run_command=run)
     return added
+
+
+def group(
+    commands: argparse._SubParsersAction[Parser], name: str, help_text: str, example: str
+) -> argparse._SubParsersAction[Parser]:
+    """A command that has commands of its own (``keys add``); they are added to what is returned."""
+    added = commands.add_parser(
+        name,
+        help=help_text,
+        description=help_text[0].upper() + help_text[1:] + ".",
+        epilog=f"example:\n  {example}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    return added.add_subparsers(dest=f"{name}_command", required=True, metavar="COMMAND")

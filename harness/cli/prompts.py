@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from harness.cli.commands import print_json
-from harness.cli.parsing import Parser, command
+from harness.cli.parsing import Parser, command, group
 
 if TYPE_CHECKING:
     from harness.run.compare import Comparison
@@ -23,14 +23,12 @@ _COLOURS = {"+": "\x1b[32m", "-": "\x1b[31m", "@": "\x1b[36m"}
 
 def add(sub: argparse._SubParsersAction[Parser]) -> None:
     """Put ``prompts`` and its three commands on the command line."""
-    prompts = sub.add_parser(
+    nested = group(
+        sub,
         "prompts",
-        help="the versions of a prompt: history, text, and what they do",
-        description="The versions of a prompt: history, text, and what they do.",
-        epilog="example:\n  signoff prompts log support/triage",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        "the versions of a prompt: history, text, and what they do",
+        "signoff prompts log support/triage",
     )
-    nested = prompts.add_subparsers(dest="prompts_command", required=True, metavar="COMMAND")
     log = command(
         nested,
         "log",

@@ -45,12 +45,14 @@ class Gateway:
 
     async def base_url(self, model: Model) -> str:
         """``http://host:port/v1``; SignoffError when the child died."""
-        if not model.pinned:
-            return model.endpoint
+        return f"{await self.started()}/v1" if model.pinned else model.endpoint
+
+    async def started(self) -> str:
+        """The child's root URL; started by the first who asks."""
         async with self._lock:
             if self._server is None:
                 self._server = await asyncio.to_thread(self._start)
-        return f"{self._server.url}/v1"
+        return self._server.url
 
     def _start(self) -> LocalServer:
         server = LocalServer("harness.serve.service:build_gateway", args=self._args, log=self._log)

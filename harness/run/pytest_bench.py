@@ -31,17 +31,6 @@ from harness.store import GenerationCache
 T = TypeVar("T")
 
 
-class SharedGateway(Gateway):
-    """The run's gateway, which tests may also start themselves."""
-
-    async def started(self) -> str:
-        """Its root URL; started by the first who asks."""
-        async with self._lock:
-            if self._server is None:
-                self._server = await asyncio.to_thread(self._start)
-        return self._server.url
-
-
 def plan_for(options: Options) -> Plan:
     """The plan of a run; git is not looked at unless a baseline is asked for."""
     if options.baseline is not None:
@@ -58,7 +47,7 @@ class Bench:
         self.plan = plan_for(options)
         self._runner = asyncio.Runner()
         judging = sorted({name for suite in self.plan.repository.suites.values() for name in suite.judging_models})
-        self._gateway = SharedGateway(
+        self._gateway = Gateway(
             options.root, self.plan.baseline_root, list(self.plan.repository.apps), options.cache, log, judging
         )
         self._cache = GenerationCache(options.cache / "generations.sqlite")
