@@ -1,0 +1,56 @@
+"""When a text counts as seen: one that holds enough of the other's runs of words.
+
+Containment, not Jaccard: a case is leaked as well when a long row quotes it. The run's length grows with the text,
+because thirteen words, the usual rule, are more than many a case has. Both directions count: a row that is a piece of
+a long case has told the model that piece. Lengths and thresholds were chosen with
+``benchmarks/contamination.py --quality``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+SHORTEST, LONGEST = 3, 5
+"""The lengths of runs, in words."""
+_A_RUN_IS_A_QUARTER = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """The share of one text's distinct runs that stands in the other, from which the pair counts.
+
+    ``short`` holds for texts of at most ``short_words`` words: common phrases fill them, so the other text must be at
+    most ``short_ratio`` times as long. ``medium`` holds up to ``medium_words`` words, ``long`` beyond. Below three
+    words only equal texts count.
+    """
+
+    short: float = 0.5
+    medium: float = 0.35
+    long: float = 0.25
+    short_words: int = 8
+    medium_words: int = 15
+    short_ratio: float = 2.0
+
+    def counts(
+        self, shares: NDArray[np.float64], words: NDArray[np.int64], others: NDArray[np.int64]
+    ) -> NDArray[np.bool_]:
+        """Whether texts of ``words`` words count whose ``shares`` stand in texts of ``others`` words."""
+        short = words <= self.short_words
+        least = np.where(short, self.short, np.where(words <= self.medium_words, self.medium, self.long))
+        return (shares >= least) & (~short | (others <= self.short_ratio * words))
+
+
+RULE = Rule()
+
+
+def run_lengths(words: NDArray[np.int64]) -> NDArray[np.int64]:
+    """How many words a run has in texts of so many words; 0 for those that have no run."""
+    return np.where(words < SHORTEST, 0, np.clip(words // _A_RUN_IS_A_QUARTER, SHORTEST, LONGEST))
+
+
+def run_length(words: int) -> int:
+    """How many words a run has in a text of ``words`` words."""
+    return int(run_lengths(np.asarray(words)))
