@@ -9,6 +9,7 @@ from harness.errors import SignoffError
 from harness.gate.next_action import next_action, reasons
 from harness.gate.rules import Trial, blank, conclude, try_gate
 from harness.gate.samples import Table
+from harness.gate.totals import try_total
 from harness.gate.verdicts import AppArms, GateVerdict, RunOutcome, RunVerdict, StageResult
 from harness.spec.gates import Gate
 from harness.spec.measurement import Measurement
@@ -52,7 +53,7 @@ def decide(
     one gate, so each gate uses its own one-sided confidence uncorrected. It fails as soon as one required gate
     fails: failing therefore uses Holm's correction over the required gates at the family-wise level
     ``options.alpha_fail``. Advisory gates are judged alone at that level and never block. With several looks both
-    error rates are what the spending function leaves to this look.
+    error rates are what the spending function leaves to this look. Totals are exact and take no part in any of this.
 
     Raises SignoffError when a gate belongs to an app that ``apps`` does not name.
     """
@@ -106,6 +107,8 @@ def _try(table: Table, app: str, gate: Gate, arms: AppArms, context: tuple[Seque
     if sample is None:
         reason = _no_rows(gate, stages, options.stage_of(app, gate.metric))
         return Trial(blank(app, gate, confidence=confidence, reason=reason), gate)
+    if gate.statistic == "total":
+        return try_total(app, gate, sample)
     return try_gate(app, gate, sample, confidence=confidence, seed=options.seed)
 
 
@@ -126,7 +129,7 @@ def _ended(stage: StageResult) -> str:
 
 def _adjusted(trials: Sequence[Trial]) -> list[Trial]:
     """Holm over the required gates that apply; one that could not be tested counts with p = 1."""
-    family = [i for i, t in enumerate(trials) if t.gate.required and t.verdict.verdict != "not_applicable"]
+    family = [i for i, t in enumerate(trials) if t.gate.required and _tested(t)]
     values = [trials[i].verdict.p_value for i in family]
     adjusted = holm([1.0 if p is None else p for p in values]).tolist()
     result = list(trials)
@@ -135,6 +138,10 @@ def _adjusted(trials: Sequence[Trial]) -> list[Trial]:
             trial = trials[index]
             result[index] = replace(trial, verdict=replace(trial.verdict, p_adjusted=p_adjusted))
     return result
+
+
+def _tested(trial: Trial) -> bool:
+    return trial.gate.statistic != "total" and trial.verdict.verdict != "not_applicable"
 
 
 def _roll_up(gates: Sequence[GateVerdict], stages: Sequence[StageResult]) -> RunOutcome:

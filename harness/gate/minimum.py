@@ -17,8 +17,10 @@ def minimum_cases(gate: Gate) -> int:
 
     Perfect means: an absolute gate sees the best value of the range in every case; a paired one with a margin sees no
     change in any case, without a margin (or with a gain to prove) the full range of improvement in every case.
-    Each case is taken as its own cluster, and nothing as unscored.
+    Each case is taken as its own cluster, and nothing as unscored. A total is exact with any number of rows: 1.
     """
+    if gate.statistic == "total":
+        return 1
     if gate.statistic == "quantile":
         return _for_quantile(gate)
     if gate.minimum is None or gate.maximum is None:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from harness.gate.verdicts import GateVerdict, RunOutcome, StageResult
 from harness.gate.wording import lost_rows, settle
+from harness.spec.data_metrics import SEEN
 
 _RANK = {"fail": 0, "inconclusive": 1, "pass": 2, "not_applicable": 3}
 
@@ -51,7 +52,7 @@ def _ranked(gates: Sequence[GateVerdict], *, required: bool) -> list[GateVerdict
 
 
 def _strength(gate: GateVerdict) -> float:
-    if gate.verdict != "fail":
+    if gate.verdict != "fail" or gate.statistic == "total":
         return 0.0
     p_value = gate.p_adjusted if gate.p_adjusted is not None else gate.p_value
     return 1.0 if p_value is None else p_value
@@ -65,6 +66,8 @@ def _sentence(gate: GateVerdict) -> str:
 def _after_fail(gates: Sequence[GateVerdict], changes: Sequence[str]) -> str:
     failed = _ranked(gates, required=True)
     gate = failed[0]
+    if gate.told:
+        return _clear(gate)
     others = {other.app for other in gates} - {gate.app}
     # A change that names no app (a model, the runtime) may have touched any.
     mine = [change for change in changes if _names(change, gate.app)]
@@ -73,6 +76,17 @@ def _after_fail(gates: Sequence[GateVerdict], changes: Sequence[str]) -> str:
         return f"repair {gate.app}: gate {gate.id} needs {gate.metric} {gate.rule.replace('_', ' ')} {gate.threshold:g}"
     what = " and ".join(mine) if mine else f"the change of {gate.app}"
     return f"revert {what}: gate {gate.name} failed"
+
+
+def _clear(gate: GateVerdict) -> str:
+    """What a counted row says is what must go."""
+    case, reason = gate.told[0]
+    found = int(gate.estimate or 0)
+    more = f"; {found - 1} more" if found > 1 else ""
+    what = f"case {case} {reason}"
+    if gate.metric == SEEN:
+        return f"remove that row or that case, or waive the pair in suites/{gate.app}/waivers.yaml: {what}{more}"
+    return f"repair {gate.app}: {what}{more} (gate {gate.id})"
 
 
 def _names(change: str, app: str) -> bool:

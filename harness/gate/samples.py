@@ -17,6 +17,7 @@ from harness.spec.measurement import Measurement
 Floats = NDArray[np.float64]
 Codes = NDArray[np.intp]
 Key = tuple[str, str, str, str]
+TOLD = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +60,8 @@ class Sample:
     unit: str
     why: str = ""
     """The commonest reason of rows without a value."""
+    told: tuple[tuple[str, str], ...] = ()
+    """(case, reason) of the candidate's first rows that have a value and say why."""
 
     @property
     def n(self) -> int:
@@ -110,6 +113,7 @@ class _Pile:
     clusters: dict[int, int] = field(default_factory=dict)
     unit: str = ""
     reasons: Counter[str] = field(default_factory=Counter)
+    told: list[tuple[str, str]] = field(default_factory=list)
 
     def add(self, row: Measurement, case: int, cluster: int) -> None:
         usable = row.status == "scored" and row.value is not None and not math.isnan(row.value)
@@ -120,6 +124,8 @@ class _Pile:
         self.unit = row.unit
         if not usable and row.reason:
             self.reasons[row.reason] += 1
+        elif row.reason and row.variant == "candidate" and len(self.told) < TOLD:
+            self.told.append((row.case, row.reason))
 
 
 class Table:
@@ -179,6 +185,7 @@ def _sample(pile: _Pile, main: str, other: str | None) -> Sample:
         unscored=sum(pile.status[variant, "unscored"] for variant in variants),
         unit=pile.unit,
         why=next((reason for reason, _ in pile.reasons.most_common(1)), ""),
+        told=tuple(pile.told),
     )
 
 

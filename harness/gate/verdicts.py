@@ -56,7 +56,8 @@ class GateVerdict:
     ``detectable`` is the distance from the bound that this sample proves with 80 % power. ``p_value`` is against
     "the requirement holds" (small: it is broken), ``p_adjusted`` the same after Holm over the required gates.
     Not in the file: ``need_cases`` and ``need_repeats`` say what would settle an undecided gate; ``sampled`` says
-    that repeats of one case differ, so that more of them add information. ``stage`` measures the metric.
+    that repeats of one case differ, so that more of them add information; ``told`` holds (case, reason) of rows that
+    speak against a total. ``stage`` measures the metric.
     """
 
     app: str
@@ -92,6 +93,7 @@ class GateVerdict:
     need_repeats: int | None = None
     sampled: bool = False
     stage: str = ""
+    told: tuple[tuple[str, str], ...] = ()
 
     @property
     def name(self) -> str:
@@ -100,7 +102,7 @@ class GateVerdict:
 
     def as_dict(self) -> dict[str, Any]:
         """The record as it stands in verdict.json."""
-        hidden = ("need_cases", "need_repeats", "sampled")
+        hidden = ("need_cases", "need_repeats", "sampled", "told")
         return {field.name: getattr(self, field.name) for field in fields(self) if field.name not in hidden}
 
 

@@ -19,6 +19,9 @@ class Gate(Spec):
     ``threshold`` is the bound of an absolute rule, or the margin (>= 0) of a paired one, in the metric's units.
     ``minimum`` and ``maximum`` are the ends of the metric's range (null: unbounded); worst and best
     imputation of rows without a value uses them. ``confidence`` is one-sided.
+
+    ``statistic: total`` adds up the rows: they are all there is and no sample of anything, so the number has no
+    interval, and the gate passes or fails exactly.
     """
 
     id: Slug
@@ -27,7 +30,7 @@ class Gate(Spec):
     slice: str = "all"
     rule: Rule
     threshold: float
-    statistic: Literal["mean", "rate", "quantile"] = "mean"
+    statistic: Literal["mean", "rate", "quantile", "total"] = "mean"
     quantile: float | None = Field(default=None, gt=0, lt=1)
     better: Literal["higher", "lower"] = "higher"
     required: bool = True
@@ -46,7 +49,17 @@ class Gate(Spec):
         if self.paired and self.threshold < 0:
             message = f"gate {self.id!r}: the margin {self.threshold} is negative; a margin is >= 0"
             raise ValueError(message)
+        if self.statistic == "total":
+            self._counted()
         return self
+
+    def _counted(self) -> None:
+        if self.paired:
+            message = f"gate {self.id!r}: statistic 'total' needs rule at_least or at_most, not {self.rule!r}"
+            raise ValueError(message)
+        if idle := sorted({"confidence", "max_unscored"} & self.model_fields_set):
+            message = f"gate {self.id!r}: {idle[0]!r} means nothing with statistic 'total', which counts every row"
+            raise ValueError(message)
 
     @property
     def paired(self) -> bool:

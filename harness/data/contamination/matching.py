@@ -103,22 +103,15 @@ class Finder:
         for level in self._levels.runs_of(flat):
             holders, runs = _distinct(flat.owner[level.places], level.runs)
             for held, item, count in self._shared(holders, runs, self._fitting[level.length]):
-                self._keep(found, (held, item), count / self._distinct[item], self._sizes[item], sizes[held])
+                shares = count / self._distinct[item]
+                enough = self._rule.counts(shares, self._sizes[item], sizes[held])
+                _keep(found, held[enough], item[enough], shares[enough])
             fits = lengths[holders] == level.length
             for held, item, count in self._shared(holders[fits], runs[fits], self._every[level.length]):
-                whole = _distinct_counts(rows, held, level)
-                self._keep(found, (held, item), count / whole, sizes[held], self._sizes[item])
+                shares = count / _distinct_counts(rows, held, level)
+                enough = self._rule.pieces(shares, sizes[held], self._sizes[item])
+                _keep(found, held[enough], item[enough], shares[enough])
         return found
-
-    def _keep(
-        self, found: dict[tuple[int, int], float], pair: tuple[Ints, Ints], shares: NDArray[np.float64],
-        needle: Ints, other: Ints,
-    ) -> None:  # fmt: skip
-        """Note the pairs whose share is enough for a text of ``needle`` words in one of ``other``."""
-        enough = self._rule.counts(shares, needle, other)
-        for row, item, share in zip(pair[0][enough], pair[1][enough], shares[enough], strict=True):
-            key = (int(row), int(item))
-            found[key] = max(found.get(key, 0.0), float(share))
 
     def _shared(self, holders: Small, runs: Small, postings: _Postings) -> Iterator[tuple[Ints, Ints, Ints]]:
         """(row, item, how many distinct runs they share), in bounded portions; ``holders`` is sorted."""
@@ -132,6 +125,11 @@ class Finder:
             keys = np.repeat(holders[part].astype(np.int64), counts) * self._sizes.size + items
             pairs, shared = np.unique(keys, return_counts=True)
             yield pairs // self._sizes.size, pairs % self._sizes.size, shared
+
+
+def _keep(found: dict[tuple[int, int], float], rows: Ints, items: Ints, shares: NDArray[np.float64]) -> None:
+    for row, item, share in zip(rows.tolist(), items.tolist(), shares.tolist(), strict=True):
+        found[row, item] = max(found.get((row, item), 0.0), share)
 
 
 def _portions(holders: Small, sizes: Ints) -> Iterator[slice]:

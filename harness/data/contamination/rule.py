@@ -23,8 +23,9 @@ class Rule:
     """The share of one text's distinct runs that stands in the other, from which the pair counts.
 
     ``short`` holds for texts of at most ``short_words`` words: common phrases fill them, so the other text must be at
-    most ``short_ratio`` times as long. ``medium`` holds up to ``medium_words`` words, ``long`` beyond. Below three
-    words only equal texts count.
+    most ``near_ratio`` times as long. ``medium`` holds up to ``medium_words`` words, ``long`` beyond. Below three
+    words only equal texts count. A row that is a piece of a much longer case counts from ``piece_words`` words and the
+    share ``piece`` on: single sentences of news stand in many articles.
     """
 
     short: float = 0.5
@@ -32,15 +33,24 @@ class Rule:
     long: float = 0.25
     short_words: int = 8
     medium_words: int = 15
-    short_ratio: float = 2.0
+    near_ratio: float = 2.0
+    piece: float = 0.5
+    piece_words: int = 16
 
     def counts(
         self, shares: NDArray[np.float64], words: NDArray[np.int64], others: NDArray[np.int64]
     ) -> NDArray[np.bool_]:
-        """Whether texts of ``words`` words count whose ``shares`` stand in texts of ``others`` words."""
+        """Whether cases of ``words`` words count whose ``shares`` stand in rows of ``others`` words."""
         short = words <= self.short_words
         least = np.where(short, self.short, np.where(words <= self.medium_words, self.medium, self.long))
-        return (shares >= least) & (~short | (others <= self.short_ratio * words))
+        return (shares >= least) & (~short | (others <= self.near_ratio * words))
+
+    def pieces(
+        self, shares: NDArray[np.float64], words: NDArray[np.int64], others: NDArray[np.int64]
+    ) -> NDArray[np.bool_]:
+        """Whether rows of ``words`` words count whose ``shares`` stand in cases of ``others`` words."""
+        piece = (words >= self.piece_words) & (shares >= self.piece)
+        return self.counts(shares, words, others) & (piece | (others <= self.near_ratio * words))
 
 
 RULE = Rule()

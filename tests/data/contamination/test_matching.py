@@ -21,22 +21,25 @@ def runs(words: Sequence[str], length: int) -> set[str]:
     return {" ".join(words[i : i + length]) for i in range(len(words) - length + 1)}
 
 
-def covered(text: str, other: str, rule: Rule) -> float:
-    """The share of ``text`` that stands in ``other``, 0 where the rule does not count it."""
+def covered(text: str, other: str, rule: Rule, *, row: bool) -> float:
+    """The share of ``text``, a ``row`` or a case, that stands in ``other``; 0 where the rule does not count it."""
     a, b = text.lower().split(), other.lower().split()
     if len(a) < 3:
         return float(bool(a) and a == b)
     length = 3 if len(a) < 16 else 4 if len(a) < 20 else 5
     share = len(runs(a, length) & runs(b, length)) / len(runs(a, length))
+    much_longer = len(b) > rule.near_ratio * len(a)
     if len(a) <= 8:
-        return share if share >= rule.short and len(b) <= rule.short_ratio * len(a) else 0.0
+        return share if share >= rule.short and not much_longer else 0.0
+    if row and much_longer and (len(a) < rule.piece_words or share < rule.piece):
+        return 0.0
     return share if share >= (rule.medium if len(a) <= 15 else rule.long) else 0.0
 
 
 def brute(items: Sequence[str], rows: Sequence[str], rule: Rule) -> dict[tuple[int, int], float]:
     """Every pair compared."""
     shares = {
-        (row, item): max(covered(text, held, rule), covered(held, text, rule))
+        (row, item): max(covered(text, held, rule, row=False), covered(held, text, rule, row=True))
         for row, held in enumerate(rows)
         for item, text in enumerate(items)
     }
@@ -49,7 +52,11 @@ def texts(most: int = 24) -> st.SearchStrategy[list[str]]:
     return st.lists(one, max_size=8)
 
 
-@given(texts(), texts(), st.sampled_from([RULE, Rule(short=1.0, medium=0.6, long=0.5), Rule(short_ratio=1.0)]))
+@given(
+    texts(),
+    texts(),
+    st.sampled_from([RULE, Rule(short=1.0, medium=0.6, long=0.5), Rule(near_ratio=1.0, piece=0.3, piece_words=9)]),
+)
 @example(["my my my my my my my my my my"], ["my my my my", "is my my my my my my my my my my my"], RULE)
 @example([], ["where is my order"], RULE)
 @example(["where is my order"], [], RULE)
@@ -80,14 +87,18 @@ def test_matches_come_by_row_then_item() -> None:
 
 
 LONG = "good morning i ordered a garden bench and the page still says it is being prepared when will it leave roughly"
+FILLER = " ".join(f"word{number}" for number in range(90))
 
 
 @pytest.mark.parametrize(
     ("case", "row", "seen"),
     [
         (LONG, LONG.upper().replace(" ", ",  "), True),
-        (LONG, f"Ticket 7. {LONG}. " + "Further text that has nothing to do with it. " * 40, True),
+        (LONG, f"Ticket 7. {LONG}. {FILLER}", True),
         (LONG, "the page still says it is being prepared when", True),
+        (LONG, "i ordered a garden bench and the page still says it is being prepared", True),
+        (f"{LONG} {FILLER}", "i ordered a garden bench and the page still says it is being prepared", False),
+        (f"{LONG} {FILLER}", LONG, True),
         (LONG, "the page still says that it is in preparation", False),
         ("I can't sign in", "i cant sign in!", True),
         ("I can't sign in", "if i refuse cookies i can't sign in and when i accept them i am followed by tents", False),
