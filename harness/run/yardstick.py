@@ -93,7 +93,7 @@ def old_digests(plan: Plan) -> dict[str, str]:
     """The digest of each app's yardstick at the baseline, as far as the app exists there."""
     root = plan.baseline_root
     return {
-        name: yardstick_digest(root / "suites" / name, suite.suite)
+        name: yardstick_digest(root / "suites" / name, suite.suite, suite.case_files)
         for name, suite in plan.repository.suites.items()
         if root is not None and (root / "suites" / name / "suite.yaml").is_file()
     }
@@ -104,7 +104,7 @@ def _may_have_moved(root: Path, name: str, suite: SuiteFiles) -> bool:
     if not (folder / "suite.yaml").is_file():
         return False
     # A judge's model lies outside of the suite's folder.
-    return bool(suite.judges) or yardstick_digest(folder, suite.suite) != suite.digest
+    return bool(suite.judges) or yardstick_digest(folder, suite.suite, suite.case_files) != suite.digest
 
 
 def _removed(plan: Plan, root: Path) -> Iterator[Move]:

@@ -51,7 +51,7 @@ def _of(file: CaseFile) -> Iterator[tuple[str, _Case]]:
             # A note is for people; nothing is measured by it.
             yield case.id, _Case(file.path, digest_of(case.model_dump(mode="json", exclude={"note"})))
         return
-    shared = file.external.model_dump(mode="json", exclude={"rows", "licence"})
+    shared = file.external.model_dump(mode="json", exclude={"rows", "licence"}) | {"code": dict(file.code)}
     for row in file.external.rows:
         name = row if isinstance(row, str) else row.id
         content = {} if isinstance(row, str) else row.model_dump(mode="json")

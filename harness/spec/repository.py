@@ -308,7 +308,7 @@ def _load_suite(folder: Path, app: AppFiles | None, state: _Loading) -> SuiteFil
     promptfoo = _optional(folder / "promptfoo.yaml", PromptfooProfile, state)
     if suite is None or gates is None:
         return None
-    digest = yardstick_digest(folder, suite)
+    digest = yardstick_digest(folder, suite, files)
     listed, why = demoted(_with_steps(gates.gates, suite), suite, judges)
     found = SuiteFiles(
         suite,
@@ -345,12 +345,13 @@ def _with_steps(gates: Sequence[Gate], suite: Suite) -> tuple[Gate, ...]:
     )
 
 
-def yardstick_digest(folder: Path, suite: Suite) -> str:
+def yardstick_digest(folder: Path, suite: Suite, cases: Sequence[CaseFile]) -> str:
     """The digest of what measures the app in ``folder``: suite, gates, cases, judges, load, probes, code of its own."""
     files = [folder / f"{name}.yaml" for name in ("suite", "gates", "load", "probes", "promptfoo")]
     files += [*folder.glob("cases/*.jsonl"), *folder.glob("cases/*.yaml"), *folder.glob("judges/*/*")]
     items: tuple[CheckSpec | PropertySpec, ...] = (*suite.checks, *suite.properties)
     files += [folder / name for item in items for name in own_code(item)]
+    files += [folder / name for file in cases for name in file.code]
     present = sorted({path for path in files if path.is_file()})
     return digest_of([digest_bytes(path.read_bytes().replace(b"\r\n", b"\n")) for path in present])
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, field_validator
+from pydantic import Field, StringConstraints, field_validator, model_validator
 
 from harness.spec.base import Sha256, Slug, Spec
+
+OwnFunction = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]*\.py:[A-Za-z_][A-Za-z0-9_]*$")]
+"""A function of the suite's folder: ``file.py:name``."""
 
 
 class CheckSpec(Spec):
@@ -116,7 +119,8 @@ class ExternalCases(Spec):
     """``cases/*.yaml``: cases whose text lives in a pinned package and is never committed.
 
     ``id``, ``inputs`` and ``expect`` name dotted fields of the source's rows; ``truncate`` cuts an input to
-    so many characters at a word's end; ``rows`` are the ids taken.
+    so many characters at a word's end; ``rewrite`` then passes it through ``file.py:function`` of the suite's folder,
+    which takes the text and the case's id and gives a text; ``rows`` are the ids taken.
     """
 
     source: str
@@ -129,5 +133,14 @@ class ExternalCases(Spec):
     expect: dict[str, str] = Field(default_factory=dict)
     constants: dict[str, Any] = Field(default_factory=dict)
     truncate: dict[str, int] = Field(default_factory=dict)
+    rewrite: dict[str, OwnFunction] = Field(default_factory=dict)
     slices: tuple[str, ...] = ()
     rows: tuple[ExternalRow | str, ...]
+
+    @model_validator(mode="after")
+    def _known_inputs(self) -> Self:
+        for key, named in (("truncate", self.truncate), ("rewrite", self.rewrite)):
+            if absent := sorted(set(named) - set(self.inputs)):
+                message = f"{key} names {absent[0]!r}; the inputs taken from the source are {', '.join(self.inputs)}"
+                raise ValueError(message)
+        return self
