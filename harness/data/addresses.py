@@ -60,6 +60,7 @@ _SURE_STREETS = (
     ),
 )
 _LIKELY_STREETS = (
+    re.compile(rf"\b(?:Dock|Pier|Berth|Hangar|Warehouse) \d{{1,4}}[a-zA-Z]?, {_TOWN}"),
     re.compile(rf"\b{_GERMAN_PLACE} (?:{_WORD} ){{1,3}}{_NUMBER}(?![\d.:%]| ?(?:Uhr|Euro|EUR))"),
     re.compile(
         rf"(?<![\w])(?:{_WORD} ){{1,3}}(?:Street|Road|Avenue|Lane|Drive|Close|Crescent|Terrace|Grove|Mews)\b"

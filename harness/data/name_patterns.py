@@ -23,7 +23,7 @@ _ANY = rf"{_LETTER}(?:{_LETTER}|['\-](?={_LETTER})){{1,30}}"
 
 _TITLE = (
     r"(?:Mr|Mrs|Ms|Miss|Mx|Dr|Prof|Professor|Doctor|Sir|Lady|Lord|Rev|Herrn?|Hr|Frau|Mme|Mlle|Monsieur|Madame|Senora?|"
-    r"Sra?|Sig|Sig\.ra|Signora?|signora?|Dhr|Mevr|Familie|Family|Opa|Oma|Onkel|Tante|Uncle|Aunt|Auntie|Pani?|Firma|"
+    r"Sra?|Sig|Sig\.ra|Signora?|signora?|Dhr|Mevr|Nurse|Familie|Family|Opa|Oma|Onkel|Tante|Uncle|Aunt|Auntie|Pani?|Firma|"
     r"MR|MRS|MS|DR|HERR|FRAU)\b\.?"
 )
 _ASKS = either(
