@@ -29,8 +29,8 @@ def doubts(texts: Sequence[str], labels: Sequence[str | None], groups: Sequence[
     The rule of confident learning (Northcutt, Jiang, Chuang 2021, "Confident Learning: Estimating Uncertainty in
     Dataset Labels"): a class is confident in a row if its probability reaches the mean that it has over the rows
     labelled with it; a row is doubtful if the likeliest of its confident classes is another than its label. The
-    classifier is logistic regression on TF-IDF of words and pieces of words, over folds of whole groups. Rows without a label take no part, nor
-    do labels that occur in fewer rows than there are folds.
+    classifier is logistic regression on TF-IDF of words and pieces of words, over folds of whole groups. Rows without
+    a label take no part, nor do labels that occur in fewer rows than there are folds.
     """
     known = _frequent(labels, review.folds)
     names = sorted({str(labels[row]) for row in known})
