@@ -13,6 +13,7 @@ from harness.cli import (
     ab,
     affected,
     commands,
+    data,
     doctor,
     imports,
     init,
@@ -46,6 +47,7 @@ _MORE: tuple[ModuleType, ...] = (
     monitor,
     ab,
     safety,
+    data,
 )
 
 
