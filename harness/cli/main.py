@@ -20,6 +20,7 @@ from harness.cli import (
     judges,
     keys,
     load,
+    models,
     monitor,
     probe_endpoint,
     prompts,
@@ -48,6 +49,7 @@ _MORE: tuple[ModuleType, ...] = (
     ab,
     safety,
     data,
+    models,
 )
 
 

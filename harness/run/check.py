@@ -10,8 +10,10 @@ from harness.errors import Problem, UsageError
 from harness.gate import minimum_cases
 from harness.run.branches import unreachable
 from harness.run.plan import Plan, code_problems, unmonitored
+from harness.run.proposals import proposals
 from harness.run.yardstick import compare_yardsticks
 from harness.spec.cases import CaseFile
+from harness.spec.data_metrics import SEEN
 from harness.spec.gates import Gate
 from harness.spec.git import Revision, edited_releases, extract, find_baseline
 from harness.spec.graded import settings_of
@@ -47,6 +49,7 @@ def check(root: Path, cache: Path, baseline: str | None = None, apps: Sequence[s
     moves = compare_yardsticks(Plan(repository, revision, tree, {}), apps).moves
     warnings = [*(move.sentence for move in moves), *warnings_of(repository), *unreachable(repository)]
     warnings += [str(problem) for problem in unmonitored(repository)]
+    warnings += proposals(repository)
     return CheckReport(digests, sizes, warnings)
 
 
@@ -103,6 +106,9 @@ def gate_size(gate: Gate, suite: SuiteFiles) -> int:
             return measured.metrics[gate.metric]
     if suite.promptfoo is not None and gate.metric in (sizes := suite.promptfoo.sizes(suite.suite.checks)):
         return min(sizes[gate.metric], sum(map(len, suite.case_files)))
+    if suite.stage_of(gate.metric) == "data":
+        seen = sum(_count(file, gate.slice, None, ()) for file in suite.case_files)
+        return seen if gate.metric == SEEN else len(suite.adapters)
     metric = gate.metric.split(".")[0]
     rule = next((item for item in suite.suite.properties if item.id == metric), None)
     if rule is not None:

@@ -15,7 +15,7 @@ from harness.serve.gateway.lifecycle import Lifecycle
 from harness.serve.gateway.routes import create_app
 from harness.serve.private_generator import PrivateModel, privacy_mark
 from harness.spec.apps import LlmStep
-from harness.spec.repository import AppFiles, load_models, load_repository
+from harness.spec.repository import AppFiles, load_repository, load_shared
 from harness.spec.serving import Limits, Privacy, Serving
 from harness.store import GenerationCache
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from harness.serve.gateway.served import ServedModel
 
 # A run measures what the app does, however long its prompts are; these limits are for strangers.
-_NO_LIMITS = Limits(
+NO_LIMITS = Limits(
     body_bytes=256 * 2**20,
     prompt_tokens=16 * 2**20,
     answer_tokens=2**20,
@@ -59,7 +59,7 @@ def build_gateway(
     trees = {"": Path(root)} if baseline is None else {"": Path(root), "@baseline": Path(baseline)}
     files = {f"{name}{suffix}": each for suffix, tree in trees.items() for name, each in _present(tree, apps).items()}
     services = {name: AppService(name, each, backend) for name, each in files.items()}
-    settings = Serving(limits=_NO_LIMITS)
+    settings = Serving(limits=NO_LIMITS)
     lifecycle = Lifecycle(closers=(backend.close,))
     served = _judging(Path(root), models, backend.hub) | served_models(files.values(), backend.hub)
     return create_app(served, services, None, settings, lifecycle=lifecycle)
@@ -68,7 +68,7 @@ def build_gateway(
 def _judging(root: Path, names: Sequence[str], hub: ModelHub) -> dict[str, Any]:
     if not names:
         return {}
-    models = load_models(root)
+    models = load_shared(root).models
     return {
         served: HubModel(name, models[name], hub)
         for name in names

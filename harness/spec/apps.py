@@ -15,6 +15,7 @@ from harness.spec.prompt_rules import Branch, PromptChoice, StepPrompt
 from harness.spec.yaml_file import Path_, refusal
 
 StepId = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$", max_length=40)]
+Task = Literal["classification", "extraction", "summarisation", "rewriting", "generation"]
 Reference = Annotated[str, Field(pattern=r"^(inputs|steps)(\.[A-Za-z_][A-Za-z0-9_]*|\.\d+)+$")]
 _STEP_NAME = re.compile(r"\bsteps\.([a-z][a-z0-9_]*)")
 
@@ -127,13 +128,13 @@ class _Step(Spec):
 
     def identity(self) -> dict[str, Any]:
         """The lines of the step that belong to the app's digest: all but words for people."""
-        own = self.model_dump(mode="json", exclude={"description"}, by_alias=True)
+        own = self.model_dump(mode="json", exclude={"description", "task"}, by_alias=True)
         # A step without guards is what it was before there were any: its evidence stays good.
         return own if self.guards else {name: value for name, value in own.items() if name != "guards"}
 
 
 class LlmStep(_Step):
-    """A prompt sent to a model."""
+    """A prompt sent to a model; ``task`` says for people what it does, so that fitting checks can be proposed."""
 
     kind: Literal["llm"]
     prompt: StepPrompt
@@ -141,6 +142,7 @@ class LlmStep(_Step):
     adapter: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_.-]*/\d+\.\d+\.\d+$")] | None = None
     output: Output = TextOutput()
     decoding: Decoding = Decoding()
+    task: Task | None = None
 
     @model_validator(mode="after")
     def _guards_on_text(self) -> Self:

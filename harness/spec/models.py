@@ -27,12 +27,21 @@ class Benchmark(Spec):
     source: str
 
 
+class Price(Spec):
+    """What a million tokens read and written cost, in ``currency`` (as EUR)."""
+
+    input_per_million: float = Field(ge=0)
+    output_per_million: float = Field(ge=0)
+    currency: Annotated[str, StringConstraints(pattern=r"^[A-Z]{3}$")] = "USD"
+
+
 class Model(Spec):
     """``models/<name>/model.yaml``.
 
     ``engine: transformers`` runs in this project's gateway from pinned bytes; ``engine: openai`` is any
     OpenAI-compatible endpoint, whose key comes from the environment variable ``api_key_env`` and from nowhere else.
-    ``adapters`` says what the endpoint calls each adapter; ``tolerates`` what it is used without.
+    ``adapters`` says what the endpoint calls each adapter; ``tolerates`` what it is used without. ``training_data``
+    names what the model was trained on, as far as its makers say.
     """
 
     name: Slug
@@ -55,6 +64,8 @@ class Model(Spec):
     size_bytes: int | None = None
     context: int = Field(ge=1)
     benchmarks: tuple[Benchmark, ...] = ()
+    training_data: tuple[str, ...] = ()
+    price: Price | None = None
     limits: tuple[str, ...] = ()
     description: str = ""
 

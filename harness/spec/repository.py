@@ -12,20 +12,25 @@ from harness.errors import Problem, UsageError
 from harness.spec.adapters import AdapterVersion, load_adapter, unfit
 from harness.spec.apps import App, FunctionStep, LlmStep
 from harness.spec.base import Spec
-from harness.spec.cases import CaseFile, duplicates, load_case_file
+from harness.spec.candidates import CANDIDATES, Candidates, candidate_problems
+from harness.spec.cases import CaseFile, case_ids, duplicates, load_case_file
+from harness.spec.data_metrics import ADAPTER_METRICS, METRICS, one_armed, with_tests_unseen
 from harness.spec.gates import Gate, GatesFile, Profile
 from harness.spec.graded import deepeval_settings, settings_of
 from harness.spec.judges import JudgeFiles, demoted, load_judges
 from harness.spec.load import LoadProfile
+from harness.spec.marts import MART, Mart, load_mart
 from harness.spec.models import Model
 from harness.spec.monitor import Monitor, unknown_steps
 from harness.spec.probes import Probes
 from harness.spec.promptfoo import PromptfooProfile
 from harness.spec.prompts import Prompt, load_prompt
+from harness.spec.recipes import RECIPE, Recipe, load_recipe
 from harness.spec.stages import STAGES, StageName
 from harness.spec.step_prompts import missing_packages, prompt_identity, prompt_problems
 from harness.spec.suites import CheckSpec, PropertySpec, Suite
 from harness.spec.traffic import FILE, read_traffic
+from harness.spec.waivers import WAIVERS, Waiver, WaiversFile, waiver_problems
 from harness.spec.yaml_file import line_in, load
 from harness.store import digest_bytes, digest_of
 
@@ -71,6 +76,7 @@ class SuiteFiles:
     """Everything that checks one app.
 
     ``demoted`` are gates that ask to be required and are advisory all the same: id -> why nobody may rely on them.
+    ``marts`` are all of the tree, from which the stage ``data`` follows; ``adapters`` those of the app with a recipe.
     """
 
     suite: Suite
@@ -83,6 +89,10 @@ class SuiteFiles:
     demoted: Mapping[str, str] = field(default_factory=dict)
     monitor: Monitor | None = None
     promptfoo: PromptfooProfile | None = None
+    candidates: Candidates | None = None
+    marts: tuple[str, ...] = ()
+    adapters: tuple[str, ...] = ()
+    waivers: tuple[Waiver, ...] = ()
 
     @property
     def stages(self) -> tuple[StageName, ...]:
@@ -103,6 +113,8 @@ class SuiteFiles:
         found |= dict.fromkeys((rule.id for rule in self.suite.properties), "regression")
         found |= dict.fromkeys(self.load.metrics if self.load else (), "load")
         found |= dict.fromkeys(self.promptfoo.sizes(self.suite.checks) if self.promptfoo else (), "promptfoo")
+        found |= dict.fromkeys(METRICS if self.marts else (), "data")
+        found |= dict.fromkeys(ADAPTER_METRICS if self.adapters else (), "data")
         return found | dict.fromkeys(self.probes.metrics if self.probes else (), "safety")
 
     @property
@@ -124,12 +136,14 @@ class SuiteFiles:
 
 @dataclass(frozen=True)
 class Repository:
-    """All apps of one tree and their suites, and every model, also those that no app uses."""
+    """All apps of one tree and their suites, and every model and mart, also those that no app uses."""
 
     root: Path
     apps: Mapping[str, AppFiles]
     suites: Mapping[str, SuiteFiles]
     models: Mapping[str, Model] = field(default_factory=dict)
+    marts: Mapping[str, Mart] = field(default_factory=dict)
+    recipes: Mapping[str, Recipe] = field(default_factory=dict)
 
 
 @dataclass
@@ -138,6 +152,8 @@ class _Loading:
     prompts: dict[str, Prompt] = field(default_factory=dict)
     models: dict[str, Model] = field(default_factory=dict)
     adapters: dict[str, AdapterVersion] = field(default_factory=dict)
+    marts: dict[str, Mart] = field(default_factory=dict)
+    recipes: dict[str, Recipe] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
 
     def shown(self, path: Path) -> str:
@@ -160,6 +176,8 @@ def load_repository(root: Path, *, with_suites: bool = True, only: Collection[st
             Problem("suites", None, f"no suites/<app>/app.yaml under {root}; is this the right folder?")
         )
     _load_shared(state)
+    if with_suites:
+        _load_marts(state)
     apps: dict[str, AppFiles] = {}
     suites: dict[str, SuiteFiles] = {}
     for folder in folders:
@@ -171,16 +189,27 @@ def load_repository(root: Path, *, with_suites: bool = True, only: Collection[st
         suites.update({folder.name: suite} if suite else {})
     if state.problems:
         raise UsageError.of(state.problems)
-    return Repository(root, apps, suites, state.models)
+    return Repository(root, apps, suites, state.models, state.marts, state.recipes)
 
 
-def load_models(root: Path) -> Mapping[str, Model]:
-    """Every model of the tree by name; UsageError holds all problems of their files and of the prompts'."""
+@dataclass(frozen=True)
+class Shared:
+    """What the apps of a tree share, by name."""
+
+    models: Mapping[str, Model]
+    prompts: Mapping[str, Prompt]
+    marts: Mapping[str, Mart]
+    recipes: Mapping[str, Recipe]
+
+
+def load_shared(root: Path) -> Shared:
+    """Models, prompts, marts and recipes of the tree; UsageError holds all problems of their files."""
     state = _Loading(root)
     _load_shared(state)
+    _load_marts(state)
     if state.problems:
         raise UsageError.of(state.problems)
-    return state.models
+    return Shared(state.models, state.prompts, state.marts, state.recipes)
 
 
 def _load_shared(state: _Loading) -> None:
@@ -197,6 +226,44 @@ def _load_shared(state: _Loading) -> None:
             state.problems.append(Problem(state.shown(file), 1, wrong))
         if model:
             state.models[model.name] = model
+
+
+def _load_marts(state: _Loading) -> None:
+    for file in sorted(state.root.glob(f"data/*/{MART}")):
+        mart, problems = load_mart(file.parent, state.shown(file.parent))
+        state.problems += problems
+        if mart:
+            state.marts[mart.name] = mart
+    for file in sorted(state.root.glob(f"models/adapters/*/{RECIPE}")):
+        recipe, problems = load_recipe(file.parent, state.shown(file.parent))
+        state.problems += problems
+        if recipe:
+            state.recipes[recipe.name] = recipe
+            state.problems += _unknown(recipe, state.shown(file), state)
+
+
+def _unknown(recipe: Recipe, shown: str, state: _Loading) -> list[Problem]:
+    """What a recipe names and the tree does not have."""
+    bases = {name: model for name, model in state.models.items() if model.engine == "transformers"}
+    named: tuple[tuple[str, str, Collection[str]], ...] = (
+        ("base", recipe.base, bases),
+        ("mart", recipe.mart, state.marts),
+        ("prompt", recipe.prompt, state.prompts),
+    )
+    problems = [
+        Problem(shown, 1, f"{key} is {name!r}; there are: {', '.join(sorted(known)) or 'none'}")
+        for key, name, known in named
+        if name not in known
+    ]
+    prompt, mart = state.prompts.get(recipe.prompt), state.marts.get(recipe.mart)
+    if prompt and set(recipe.rows.inputs) != set(prompt.front.inputs):
+        wrong = f"rows.inputs fills {', '.join(recipe.rows.inputs)}; prompt {recipe.prompt} declares"
+        problems.append(Problem(shown, 1, f"{wrong} {', '.join(prompt.front.inputs) or 'none'}"))
+    splits = {recipe.rows.split, recipe.rows.validation} - set(
+        mart.splits if mart else (recipe.rows.split, recipe.rows.validation)
+    )
+    problems += [Problem(shown, 1, f"rows: mart {recipe.mart!r} has no split {name!r}") for name in sorted(splits)]
+    return problems
 
 
 def _load_app(folder: Path, state: _Loading) -> AppFiles | None:
@@ -306,10 +373,15 @@ def _load_suite(folder: Path, app: AppFiles | None, state: _Loading) -> SuiteFil
     probes = _optional(folder / "probes.yaml", Probes, state)
     monitor = _optional(folder / "monitor.yaml", Monitor, state)
     promptfoo = _optional(folder / "promptfoo.yaml", PromptfooProfile, state)
+    candidates = _optional(folder / CANDIDATES, Candidates, state)
+    waivers = _optional(folder / WAIVERS, WaiversFile, state)
     if suite is None or gates is None:
         return None
     digest = yardstick_digest(folder, suite, files)
     listed, why = demoted(_with_steps(gates.gates, suite), suite, judges)
+    if state.marts:
+        listed, wrong = with_tests_unseen(listed, state.shown(folder / "gates.yaml"))
+        state.problems += wrong
     found = SuiteFiles(
         suite,
         listed,
@@ -321,12 +393,28 @@ def _load_suite(folder: Path, app: AppFiles | None, state: _Loading) -> SuiteFil
         monitor=monitor,
         demoted=why,
         promptfoo=promptfoo,
+        candidates=candidates,
+        marts=tuple(state.marts),
+        adapters=_made_here(app, state),
+        waivers=waivers.waivers if waivers else (),
     )
+    if waivers:
+        ids = set(case_ids(files))
+        state.problems += waiver_problems(waivers, folder / WAIVERS, state.shown(folder / WAIVERS), ids)
     state.problems += _cross(found, app, folder, state)
+    if candidates and app:
+        others = (suite, state.models, state.prompts)
+        state.problems += candidate_problems(candidates, folder / CANDIDATES, state.root, app.app, *others)
     if monitor and app:
         names = [step.id for step in app.app.steps]
         state.problems += unknown_steps(monitor, names, state.shown(folder / "monitor.yaml"))
     return found
+
+
+def _made_here(app: AppFiles | None, state: _Loading) -> tuple[str, ...]:
+    """The adapters of the app whose recipe lies in this tree."""
+    named = app.adapters if app else ()
+    return tuple(key for key in named if (state.root / "models" / "adapters" / key.split("/")[0] / RECIPE).is_file())
 
 
 def _optional(file: Path, kind: type[SpecT], state: _Loading) -> SpecT | None:
@@ -347,13 +435,16 @@ def _with_steps(gates: Sequence[Gate], suite: Suite) -> tuple[Gate, ...]:
 
 def yardstick_digest(folder: Path, suite: Suite, cases: Sequence[CaseFile]) -> str:
     """The digest of what measures the app in ``folder``: suite, gates, cases, judges, load, probes, code of its own."""
-    files = [folder / f"{name}.yaml" for name in ("suite", "gates", "load", "probes", "promptfoo")]
+    files = [folder / f"{name}.yaml" for name in ("suite", "gates", "load", "probes", "promptfoo", "waivers")]
     files += [*folder.glob("cases/*.jsonl"), *folder.glob("cases/*.yaml"), *folder.glob("judges/*/*")]
     items: tuple[CheckSpec | PropertySpec, ...] = (*suite.checks, *suite.properties)
     files += [folder / name for item in items for name in own_code(item)]
     files += [folder / name for file in cases for name in file.code]
     present = sorted({path for path in files if path.is_file()})
-    return digest_of([digest_bytes(path.read_bytes().replace(b"\r\n", b"\n")) for path in present])
+    contents = [digest_bytes(path.read_bytes().replace(b"\r\n", b"\n")) for path in present]
+    # The last mart that goes takes a gate with it that no file names.
+    marts = any(folder.parents[1].glob(f"data/*/{MART}"))
+    return digest_of([*contents, "marts"] if marts else contents)
 
 
 def own_code(item: CheckSpec | PropertySpec) -> tuple[str, ...]:
@@ -378,6 +469,7 @@ def _cross(found: SuiteFiles, app: AppFiles | None, folder: Path, state: _Loadin
             problems.append(
                 Problem(shown, 1, f"gate {gate.id!r}: no metric {gate.metric!r}; the suite measures: {known}")
             )
+        problems += one_armed(gate, shown)
         if gate.slice != "all" and gate.slice not in suite.slices:
             known = ", ".join(suite.slices) or "none"
             problems.append(

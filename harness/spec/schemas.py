@@ -11,11 +11,13 @@ import orjson
 from pydantic import BaseModel
 
 from harness.spec.apps import App
+from harness.spec.candidates import Candidates
 from harness.spec.gates import GatesFile
 from harness.spec.judge_cards import Label
 from harness.spec.judges import Judge
 from harness.spec.keys import Keys
 from harness.spec.load import LoadProfile
+from harness.spec.marts import Mart
 from harness.spec.models import Model
 from harness.spec.monitor import Monitor
 from harness.spec.probes import Probes
@@ -34,6 +36,7 @@ FILES: Mapping[str, tuple[type[BaseModel], str]] = {
     "external-cases": (ExternalCases, "suites/<app>/cases/*.yaml"),
     "judge": (Judge, "suites/<app>/judges/<name>/judge.yaml"),
     "label": (Label, "one line of suites/<app>/judges/<name>/labels.jsonl"),
+    "candidates": (Candidates, "suites/<app>/candidates.yaml"),
     "load": (LoadProfile, "suites/<app>/load.yaml"),
     "probes": (Probes, "suites/<app>/probes.yaml"),
     "promptfoo": (PromptfooProfile, "suites/<app>/promptfoo.yaml"),
@@ -42,6 +45,7 @@ FILES: Mapping[str, tuple[type[BaseModel], str]] = {
     "keys": (Keys, "the key file of a gateway, kept outside the repository"),
     "serve": (Serving, "serve.yaml in the repository's root"),
     "model": (Model, "models/<name>/model.yaml"),
+    "mart": (Mart, "data/<mart>/mart.yaml"),
     "prompt": (FrontMatter, "front matter of prompts/<app>/<step>/<version>.prompty"),
 }
 """The kinds of file: the object that each is read into, and where such files lie."""
