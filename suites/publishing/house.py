@@ -55,6 +55,11 @@ def _whole(sentence: str) -> bool:
     return sentence.endswith((".", "?", '."', ".'")) and len(sentence.split()) >= 4
 
 
+def draft(own: str, written: str | None) -> str:
+    """What is edited: the reporter's own draft where there is one, on one line."""
+    return " ".join((own or written or "").split())
+
+
 def desk(draft: str, article: str) -> str:
     """The draft under house rules: whole sentences, no opener, nothing named that the article does not name.
 
@@ -109,7 +114,7 @@ def names_only_the_article(subject: Any) -> bool:
 
 def draft_survives(subject: Any) -> float:
     """Check: the share of the draft's whole sentences that house rules keep."""
-    whole = [sentence for sentence in sentences(_plain(subject.steps["summarise"])) if _whole(sentence)]
+    whole = [sentence for sentence in sentences(_plain(subject.steps["draft"])) if _whole(sentence)]
     if not whole:
         return 0.0
     return sum(not unknown(sentence, subject.inputs["article"]) for sentence in whole) / len(whole)

@@ -24,10 +24,10 @@ those today until used where while whole year
 
 
 def messy(text: str, case: str) -> str:
-    """``text`` with about two thirds of the kinds of rule that it can break broken; ``case`` decides which."""
+    """``text`` with about three quarters of the kinds of rule that it can break broken; ``case`` decides which."""
     chance = random.Random(f"messy {case}")
-    for mess in (_spell, _money, _days, _count, _initials, _names, _shares, _marks, _twice):
-        if chance.random() < 0.67:
+    for mess in (_spell, _money, _days, _count, _shares, _marks, _twice, _initials, _names):
+        if chance.random() < 0.75:
             text = mess(text, chance)
     return text
 
