@@ -1,4 +1,4 @@
-"""``signoff data``: build the marts."""
+"""``signoff data``: build the marts, and look for cases in them."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import argparse
 from argparse import Namespace
 from typing import TYPE_CHECKING, Any
 
+from harness.cli import contamination
 from harness.cli.commands import print_json
 from harness.cli.parsing import Parser, command, group
 from harness.errors import EXIT_PASS, UsageError
@@ -25,6 +26,7 @@ def add(sub: argparse._SubParsersAction[Parser]) -> None:
         build_command,
     )
     build.add_argument("marts", nargs="*", metavar="MART", help="folders of data/ (default: all that have a mart.yaml)")
+    contamination.add(data)
 
 
 def build_command(args: Namespace) -> int:

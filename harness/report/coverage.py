@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from harness.data.contamination import BLIND
 from harness.report import figures
 from harness.report.changes import AppChange, plain_items
 from harness.report.folder import Run
@@ -34,6 +35,8 @@ def _stages(run: Run) -> Iterator[str]:
     absent = [name for name in STAGES if name not in seen]
     if absent:
         yield f"Stages that are not part of this run: {', '.join(absent)}."
+    if "data" in seen and seen["data"].get("status") == "ok":
+        yield BLIND
     for name, stage in seen.items():
         if stage.get("status") != "ok":
             reason = stage.get("reason") or "no reason given"

@@ -100,6 +100,8 @@ def gate_rows(run: Run) -> list[GateRow]:
 def gate_unit(gate: Mapping[str, Any], unit_of: Mapping[tuple[str, str], str]) -> str:
     """The unit of a gate: its own, else its metric's, else a share where the numbers look like one."""
     known = gate.get("unit") or unit_of.get((str(gate.get("app", "")), str(gate.get("metric", ""))))
+    if gate.get("statistic") == "total" and known in (None, "share"):
+        return ""
     if known:
         return str(known)
     numbers = [abs(float(gate[k])) for k in ("candidate", "baseline", "threshold") if gate.get(k) is not None]
@@ -196,8 +198,8 @@ def _tally(scored: list[Score]) -> list[tuple[str, int]]:
     of_case: dict[tuple[str, str], int] = {}
     for score in scored:
         kind = names.get(score.outcome)
-        # Requests of a load test and attacks are no cases; their stages count them.
-        if kind is not None and score.case and score.stage not in ("load", "safety"):
+        # Requests of a load test, attacks and marts are no cases; their stages count them.
+        if kind is not None and score.case and score.stage not in ("load", "safety", "data"):
             at = order.index(kind)
             of_case[score.app, score.case] = min(at, of_case.get((score.app, score.case), at))
     found = Counter(of_case.values())

@@ -11,11 +11,13 @@ from harness.run.options import Options
 from harness.run.plan import Plan, make_plan
 from harness.run.yardstick import Yardstick, compare_yardsticks
 from harness.spec.git import Revision, git
+from harness.spec.marts import MART
 from harness.spec.stages import STAGES
 
 LOCKS = ("constraints.txt", "uv.lock", "poetry.lock", "pdm.lock", "requirements.txt", "pyproject.toml")
 """Files that say what else runs; a change of one is *runtime moved* and touches every app."""
 HARNESS = "harness"
+DATA = "data"
 NAMED = 3
 
 
@@ -23,7 +25,8 @@ NAMED = 3
 class AppState:
     """Whether one app must be measured. ``because`` is empty for one that need not; ``stages`` are those of its suite.
 
-    ``pinned`` is false for an app of which nothing proves what answers: equal digests then prove less.
+    A change of a mart alone touches the stage ``data`` and nothing else. ``pinned`` is false for an app of which
+    nothing proves what answers: equal digests then prove less.
     """
 
     name: str
@@ -84,16 +87,14 @@ def affected(root: Path, cache: Path, since: str | None = None) -> Affected:
     removed = tuple(move.app for move in yardstick.moves if move.kind == "app")
     # What is left is decided together: only a run over all apps sees that one is gone.
     everywhere = [*(f"app {name} was deleted" for name in removed), *_everywhere(root, plan.revision)]
-    apps = tuple(
-        AppState(
-            name,
-            (*_because(plan, name), *_moved(yardstick, name), *everywhere),
-            plan.repository.suites[name].due(options.profile),
-            plan.repository.apps[name].pinned,
-        )
-        for name in plan.repository.apps
-    )
-    return Affected(plan.revision, apps, removed)
+    marts = _marts(root, plan)
+    apps = []
+    for name, files in plan.repository.apps.items():
+        suite = plan.repository.suites[name]
+        touched = (*_because(plan, name), *_moved(yardstick, name), *everywhere)
+        stages = suite.due(options.profile) if touched else tuple(each for each in suite.stages if each == "data")
+        apps.append(AppState(name, (*touched, *(marts if "data" in stages else ())), stages, files.pinned))
+    return Affected(plan.revision, tuple(apps), removed)
 
 
 def _because(plan: Plan, name: str) -> Sequence[str]:
@@ -117,6 +118,23 @@ def _everywhere(root: Path, revision: Revision) -> Sequence[str]:
     return [
         *(f"runtime moved: {name}" for name in found if name in LOCKS),
         *([f"harness code changed: {_listed(code)}"] if code else []),
+    ]
+
+
+def _marts(root: Path, plan: Plan) -> Sequence[str]:
+    """The marts of which something differs that its rows are made from."""
+    if plan.revision.commit is None:
+        return []
+    found: dict[str, list[str]] = {}
+    for file in _differing(root, plan.revision.commit, (DATA,)):
+        _, name, *rest = file.split("/")
+        # What is told to people lies beside the mart, and other data may lie beside the marts.
+        if rest and not (len(rest) == 1 and rest[0].endswith(".md")):
+            found.setdefault(name, []).append("/".join(rest))
+    return [
+        f"mart {name} changed: {_listed(files)}"
+        for name, files in found.items()
+        if name in plan.repository.marts or MART in files
     ]
 
 

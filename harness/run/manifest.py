@@ -19,7 +19,8 @@ from harness.run.plan import Plan
 from harness.run.stages.record import StageReport
 from harness.run.yardstick import old_digests
 from harness.spec.git import state
-from harness.spec.repository import AppFiles
+from harness.spec.repository import AppFiles, Repository
+from harness.store import digest_file, digest_of
 
 NOT_COVERED = "Messages unlike every case: the suite measures the cases it has, not the traffic you will get."
 _PACKAGES = ("torch", "transformers", "tokenizers", "numpy", "scipy", "aiohttp", "jinja2", "pydantic", "py3langid")
@@ -47,6 +48,7 @@ def manifest(
         "yardstick": yardstick_of(plan),
         "old_yardstick": old_digests(plan),
         "harness": harness_digest(),
+        "marts": mart_files(plan.repository),
         "places": places(plan),
         "warnings": list(warnings),
         "not_covered": [NOT_COVERED],
@@ -56,6 +58,21 @@ def manifest(
 def yardstick_of(plan: Plan) -> dict[str, str]:
     """The digest of what measures each app: suite, gates and cases."""
     return {name: suite.digest for name, suite in plan.repository.suites.items()}
+
+
+def mart_files(repository: Repository) -> dict[str, str]:
+    """The digest of each mart's own files: parts that were measured on other rows are told by it."""
+    return {name: digest_of(_files(repository.root / "data" / name)) for name in repository.marts}
+
+
+def _files(folder: Path) -> list[list[str]]:
+    found = (path for path in sorted(folder.rglob("*")) if path.is_file())
+    names = {path: path.relative_to(folder).as_posix() for path in found}
+    return [
+        [name, digest_file(path)]
+        for path, name in names.items()
+        if not name.startswith((".", "build/")) and "__pycache__" not in name
+    ]
 
 
 def _app(plan: Plan, name: str) -> dict[str, Any]:

@@ -16,7 +16,7 @@ import orjson
 
 from harness.errors import UsageError
 from harness.run.harness_code import harness_digest
-from harness.run.manifest import iso, manifest, yardstick_of
+from harness.run.manifest import iso, manifest, mart_files, yardstick_of
 from harness.run.options import Options
 from harness.run.plan import Plan
 from harness.run.stages import STAGES, StageReport
@@ -87,6 +87,10 @@ def _same_subject(part: RunFolder, options: Options, plan: Plan) -> None:
     now, then = yardstick_of(plan), said.get("yardstick") or {}
     if moved := sorted(name for name in then if name in now and now[name] != then[name]):
         message = f"{where} measured {', '.join(moved)} with other cases, checks or gates; measure it on this commit"
+        raise UsageError(message)
+    now, then = mart_files(plan.repository), said.get("marts") or {}
+    if moved := sorted(name for name in now if then.get(name) != now[name]):
+        message = f"{where} was measured beside another mart {moved[0]} ({_commit(said)}); measure it on this commit"
         raise UsageError(message)
     before, then = old_digests(plan), said.get("old_yardstick") or {}
     if moved := sorted(name for name in then if name in before and before[name] != then[name]):

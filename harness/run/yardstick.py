@@ -75,7 +75,7 @@ def compare_yardsticks(plan: Plan, apps: Sequence[str] = ()) -> Yardstick:
     if not suspects:
         return Yardstick(tuple(moves), {}, root)
     try:
-        before = load_repository(root, only=suspects)
+        before = load_repository(root, with_marts=False, only=suspects)
     except UsageError as error:
         reason = str(error.problems[0] if error.problems else error)
         unreadable = (

@@ -12,6 +12,7 @@ from harness.spec.probes import Probes
 from harness.spec.promptfoo import PromptfooProfile
 from harness.spec.repository import Repository, SuiteFiles, own_code
 from harness.spec.suites import Suite
+from harness.spec.waivers import WAIVERS
 from harness.store import digest_bytes, digest_of
 
 # Fewer of these prove less, or stress less.
@@ -38,6 +39,21 @@ def moved_suite(app: str, before: Repository, after: Repository) -> Iterator[Mov
     yield from _load(app, old.load, new.load)
     yield from _probes(app, old.probes, new.probes)
     yield from _promptfoo(app, old.promptfoo, new.promptfoo)
+    yield from _waivers(app, old, new)
+
+
+def _waivers(app: str, old: SuiteFiles, new: SuiteFiles) -> Iterator[Move]:
+    """Pairs that no longer count, or count again. A waiver is signed itself, and asks for no second signature."""
+    was, now = ({waiver.pair: waiver for waiver in suite.waivers} for suite in (old, new))
+    path = f"suites/{app}/{WAIVERS}"
+    for pair, waiver in now.items():
+        if pair not in was or was[pair].expires < waiver.expires:
+            what = f"case {waiver.case} and {waiver.row} of {waiver.mart} waived by {waiver.by} until {waiver.expires}"
+            yield Move(app, "waiver", f"{what}: {waiver.reason}", "looser", path=path)
+    for pair, waiver in was.items():
+        if pair not in now:
+            what = f"case {waiver.case} and {waiver.row} of {waiver.mart} are waived no longer"
+            yield Move(app, "waiver", what, "harder", path=path)
 
 
 def _by_name(app: str, kind: str, was: Mapping[str, str], now: Mapping[str, str], path: str) -> Iterator[Move]:

@@ -94,7 +94,8 @@ def case_ids(files: Iterable[CaseFile]) -> Iterator[str]:
     """The ids of all cases, without fetching any package."""
     for file in files:
         yield from (case.id for case in file.cases)
-        yield from (_slug(file.external, _row_id(row)) for row in (file.external.rows if file.external else ()))
+        if (external := file.external) is not None:
+            yield from (_slug(external, _row_id(row)) for row in external.rows)
 
 
 def duplicates(files: Iterable[CaseFile]) -> list[Problem]:

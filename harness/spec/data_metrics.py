@@ -15,7 +15,6 @@ METRICS: Mapping[str, str] = {
     "data.build_s": "seconds that the mart's last build from nothing took",
     "data.slow": "1 for a mart whose build took longer than its max_seconds",
     "data.audits_failed": "audits of a mart that returned a row",
-    "data.moved": "1 for an adapter made from another mart, recipe or prompt than stand in the tree",
 }
 TRAINING: tuple[str, ...] = (
     "rows_truncated",
@@ -29,6 +28,11 @@ TRAINING: tuple[str, ...] = (
     "seconds",
 )
 """What a build says of its own sanity; each is the metric ``tune.<name>``."""
+MOVED = "data.moved"
+ADAPTER_METRICS: Mapping[str, str] = {
+    MOVED: "1 for an adapter made from another mart, recipe or prompt than stand in the tree",
+    **{f"tune.{name}": f"{name.replace('_', ' ')}, as the build of the adapter recorded it" for name in TRAINING},
+}
 TESTS_UNSEEN = Gate(
     id="tests-unseen",
     metric=SEEN,
@@ -63,6 +67,14 @@ def with_tests_unseen(gates: Sequence[Gate], shown: str) -> tuple[tuple[Gate, ..
         for name in differing
     ]
     return tuple(gates), problems
+
+
+def one_armed(gate: Gate, shown: str) -> list[Problem]:
+    """What is wrong with a gate that compares what only the candidate has."""
+    if not gate.paired or gate.metric not in {*METRICS, *ADAPTER_METRICS}:
+        return []
+    wrong = f"gate {gate.id!r}: {gate.metric} is measured of the candidate alone; use rule at_least or at_most"
+    return [Problem(shown, 1, wrong)]
 
 
 def _shown(value: object) -> str:

@@ -6,6 +6,7 @@ import io
 import subprocess
 import tarfile
 from dataclasses import dataclass
+from fnmatch import fnmatch
 from pathlib import Path
 
 from harness.errors import Problem, UsageError
@@ -116,8 +117,13 @@ def _beside(root: Path, main: str) -> bool:
 
 
 def extract(root: Path, commit: str, into: Path) -> Path:
-    """Write the app files of ``commit`` below ``into``; cases and gates come along but are not used."""
+    """Write the app files of ``commit`` below ``into``; cases and gates come along but are not used.
+
+    Of a mart only ``mart.yaml`` comes along, which says that there is one: its rows may be many.
+    """
     present = (git(root, "ls-tree", "--name-only", commit, *APP_PATHS) or "").split()
+    marts = (git(root, "ls-tree", "-r", "--name-only", commit, "data") or "").splitlines()
+    present += [name for name in marts if fnmatch(name, "data/*/mart.yaml") and name.count("/") == 2]
     into.mkdir(parents=True, exist_ok=True)
     if present:
         done = subprocess.run(

@@ -160,10 +160,13 @@ class _Loading:
         return path.relative_to(self.root).as_posix()
 
 
-def load_repository(root: Path, *, with_suites: bool = True, only: Collection[str] = ()) -> Repository:
+def load_repository(
+    root: Path, *, with_suites: bool = True, with_marts: bool = True, only: Collection[str] = ()
+) -> Repository:
     """Read the tree at ``root``; UsageError holds every problem of every file.
 
-    ``with_suites=False`` reads only what an app's digest covers, as is done for the baseline.
+    ``with_suites=False`` reads only what an app's digest covers, as is done for the baseline; with
+    ``with_marts=False`` suites know which marts there are, and these are not read.
     ``only`` restricts to some apps; an unknown name is a problem.
     """
     state = _Loading(root)
@@ -176,7 +179,7 @@ def load_repository(root: Path, *, with_suites: bool = True, only: Collection[st
             Problem("suites", None, f"no suites/<app>/app.yaml under {root}; is this the right folder?")
         )
     _load_shared(state)
-    if with_suites:
+    if with_suites and with_marts:
         _load_marts(state)
     apps: dict[str, AppFiles] = {}
     suites: dict[str, SuiteFiles] = {}
@@ -379,7 +382,8 @@ def _load_suite(folder: Path, app: AppFiles | None, state: _Loading) -> SuiteFil
         return None
     digest = yardstick_digest(folder, suite, files)
     listed, why = demoted(_with_steps(gates.gates, suite), suite, judges)
-    if state.marts:
+    marts = tuple(sorted(file.parent.name for file in state.root.glob(f"data/*/{MART}")))
+    if marts:
         listed, wrong = with_tests_unseen(listed, state.shown(folder / "gates.yaml"))
         state.problems += wrong
     found = SuiteFiles(
@@ -394,7 +398,7 @@ def _load_suite(folder: Path, app: AppFiles | None, state: _Loading) -> SuiteFil
         demoted=why,
         promptfoo=promptfoo,
         candidates=candidates,
-        marts=tuple(state.marts),
+        marts=marts,
         adapters=_made_here(app, state),
         waivers=waivers.waivers if waivers else (),
     )

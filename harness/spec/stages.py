@@ -4,5 +4,5 @@ from __future__ import annotations
 
 from typing import Literal, get_args
 
-StageName = Literal["regression", "evals", "load", "safety", "promptfoo"]
+StageName = Literal["data", "regression", "evals", "load", "safety", "promptfoo"]
 STAGES: tuple[StageName, ...] = get_args(StageName)

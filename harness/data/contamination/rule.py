@@ -54,6 +54,8 @@ class Rule:
 
 
 RULE = Rule()
+BLIND = "Cases that a mart holds in other words: a paraphrase, a translation, another text of the same template."
+"""What no comparison of words can see."""
 
 
 def run_lengths(words: NDArray[np.int64]) -> NDArray[np.int64]:
