@@ -74,6 +74,12 @@ def tests(session: nox.Session) -> None:
 
 
 @nox.session(venv_backend="none")
+def data(session: nox.Session) -> None:
+    """Build the marts and hold the suites against them; nothing is decided."""
+    run(session, str(BIN / "signoff"), "measure", "data", *session.posargs)
+
+
+@nox.session(venv_backend="none")
 def regression(session: nox.Session) -> None:
     """The regression suites through pytest."""
     run(session, PYTHON, "-m", "pytest", "suites", "-m", "", *session.posargs)

@@ -26,12 +26,14 @@ from harness.spec.prompts import FrontMatter
 from harness.spec.serving import Serving
 from harness.spec.suites import Case, ExternalCases, Suite
 from harness.spec.traffic import Traffic
+from harness.spec.waivers import WaiversFile
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 FILES: Mapping[str, tuple[type[BaseModel], str]] = {
     "app": (App, "suites/<app>/app.yaml"),
     "suite": (Suite, "suites/<app>/suite.yaml"),
     "gates": (GatesFile, "suites/<app>/gates.yaml"),
+    "waivers": (WaiversFile, "suites/<app>/waivers.yaml"),
     "case": (Case, "one line of suites/<app>/cases/*.jsonl"),
     "external-cases": (ExternalCases, "suites/<app>/cases/*.yaml"),
     "judge": (Judge, "suites/<app>/judges/<name>/judge.yaml"),
