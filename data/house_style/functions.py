@@ -164,7 +164,7 @@ def spot_count(text: str) -> int:
 _BREAKS = re.compile(
     rf"""[!%&“”‘’…ÂÃ\ufffd] | \.\.\. | \bpercent\b | \ [,.;:](?:\s|$)
     | (?<![\w.,:/£$€-])[2-9]\ (?=[a-z]) | \d{{5}} | \bpounds\b | \bGBP
-    | \b(?:{_MONTHS})\ \d{{1,2}}\b | \d(?:st|nd|rd|th)\ (?:of\ )?(?:{_MONTHS})
+    | \b(?:{_MONTHS})\ \d{{1,2}}(?:st|nd|rd|th)?\b | \d(?:st|nd|rd|th)\ (?:of\ )?(?:{_MONTHS})
     | \b(?:Mr|Mrs|Ms|Dr|Prof)\. | \b[A-Z]\.[A-Z] | \b([A-Za-z]+)\ \1\b
     | \b[a-z]+(?:ized|izing|izer|ization|enter|olor|abor|avor|eighbor|onor|heater|ffense|efense|rogram|celed|veled)s?\b
     | \b(?:{"|".join(word.upper() for word in _LOUD.split())})\b""",

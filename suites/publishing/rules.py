@@ -61,11 +61,11 @@ def _ampersand(text: str) -> str:
 
 
 def _small_number(found: re.Match[str]) -> str:
-    before = found.string[: found.start()].split()
+    *earlier, last = found.string[: found.start()].split() or [""]
+    shouted = last.isupper() and last.lower() in _SHOUTED
     # "Radio 4", "Year 7" and "aged 7" are names and ages; a capital that opens a sentence is neither.
-    inside = len(before) > 1 and not before[-2].endswith((".", '."', "?", ":"))
-    named = inside and before[-1][:1].isupper() and before[-1].lower() not in _SHOUTED
-    if named or before[-1:] in (["aged"], ["age"]):
+    opens = not earlier or earlier[-1].endswith((".", '."', "?", ":"))
+    if last in ("aged", "age") or (last[:1].isupper() and not opens and not shouted):
         return found.group()
     return _DIGITS[int(found.group()) - 2]
 

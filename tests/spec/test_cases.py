@@ -8,7 +8,7 @@ import orjson
 import pytest
 
 from harness.errors import UsageError
-from harness.spec.cases import dig, duplicates, load_case_file
+from harness.spec.cases import CaseFile, dig, duplicates, load_case_file
 from harness.spec.suites import Case
 from tests.conftest import Tree
 
@@ -110,3 +110,65 @@ def test_absent_field_is_named() -> None:
     assert dig({"a": [{"b": 1}]}, "a.0.b") == 1
     with pytest.raises(UsageError, match=r"'a\.1\.b' is absent at '1'"):
         dig({"a": [{"b": 1}]}, "a.1.b")
+
+
+REWRITTEN = EXTERNAL.replace("slices: [external]", "rewrite: {message: spoil.py:spoil}\nslices: [external]")
+
+
+def rewriting(tree: Tree, code: str) -> tuple[Path, CaseFile]:
+    """A suite whose cases are rewritten by ``code``."""
+    root = tree({"suites/desk/cases/c.yaml": REWRITTEN, "suites/desk/spoil.py": code})
+    file, problems = load_case_file(root / "suites/desk/cases/c.yaml", root)
+    assert file is not None and problems == []
+    return write_source(root), file
+
+
+def test_text_of_a_package_is_rewritten_by_the_suite(tree: Tree) -> None:
+    """The suite's function gets the cut text and the case's id, and what it returns is asked; nothing else changes."""
+    source, file = rewriting(tree, "def spoil(text, case):\n    return f'{text.upper()} of {case}'\n")
+    first, second = file.resolve(lambda name, sha256: source)
+    assert first.inputs == {"tier": "gold", "message": "ONE TWO of box-a-1"}
+    assert second.inputs == {"tier": "gold", "message": "FIVE of box-b2"}
+    assert (first.expect, second.slices) == ({"label": "x"}, ("external", "short"))
+
+
+def test_rewriting_code_is_named_by_its_digest(tree: Tree) -> None:
+    """Another function makes other cases: the file's code is told apart by its bytes, whatever its line ends."""
+    _, one = rewriting(tree, "def spoil(text, case):\n    return text\n")
+    _, windows = rewriting(tree, "def spoil(text, case):\r\n    return text\r\n")
+    _, other = rewriting(tree, "def spoil(text, case):\n    return text * 2\n")
+    assert list(one.code) == ["spoil.py"]
+    assert one.code == windows.code != other.code
+
+
+@pytest.mark.parametrize(
+    ("code", "said"),
+    [
+        ("def spoil(text, case):\n    return text[0] / 2\n", "case box-a-1: rewrite of 'message' raised TypeError"),
+        ("def spoil(text, case):\n    return None\n", "case box-a-1: rewrite of 'message' gave NoneType, not a text"),
+        ("def other(text, case):\n    return text\n", "defines no function 'spoil'"),
+        ("import nothing_of_this_name\n", "does not import"),
+    ],
+)
+def test_broken_rewriting_is_named(tree: Tree, code: str, said: str) -> None:
+    """A function that is absent, raises or gives no text is the suite's mistake, and is told with the case."""
+    source, file = rewriting(tree, code)
+    with pytest.raises(UsageError, match=said):
+        file.resolve(lambda name, sha256: source)
+
+
+@pytest.mark.parametrize(
+    ("written", "line", "said"),
+    [
+        ("rewrite: {message: gone.py:spoil}", 10, "no file 'gone.py' in desk/"),
+        ("rewrite: {tier: spoil.py:spoil}", 1, "rewrite names 'tier'; the inputs taken from the source are message"),
+        ("rewrite: {message: ../spoil.py:spoil}", 10, "rewrite.message"),
+        ("truncate: {mesage: 10}", 1, "truncate names 'mesage'"),
+    ],
+)
+def test_unusable_rewriting_is_found_without_the_package(tree: Tree, written: str, line: int, said: str) -> None:
+    """What is wrong with the file is told with its line before anything is fetched."""
+    text = EXTERNAL.replace("truncate: {message: 10}", written)
+    root = tree({"suites/desk/cases/c.yaml": text, "suites/desk/spoil.py": "def spoil(text, case):\n    return text\n"})
+    _, problems = load_case_file(root / "suites/desk/cases/c.yaml", root)
+    assert [(problem.line, said in problem.message) for problem in problems] == [(line, True)]
