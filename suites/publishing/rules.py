@@ -166,12 +166,17 @@ def kept_words(draft: str, edited: str) -> float:
     return sum(block.size for block in matched) / len(wanted) if wanted else 1.0
 
 
+def _draft_of(subject: Any) -> str:
+    # A version of the app without the step `draft` edits the summary itself, and is compared with this one.
+    return str(subject.steps.get("draft") or subject.steps["summarise"])
+
+
 def house_rules(subject: Any) -> float:
     """Check: the share of the rules at stake that the edited text keeps.
 
     At stake is what the draft breaks, and what the edit breaks anew. An edit that lost the text keeps no rule.
     """
-    draft, edited = subject.steps["draft"], " ".join(subject.output.split())
+    draft, edited = _draft_of(subject), " ".join(subject.output.split())
     if kept_words(draft, edited) < LEAST_KEPT:
         return 0.0
     before, after = set(broken(draft)), set(broken(edited))
@@ -180,9 +185,9 @@ def house_rules(subject: Any) -> float:
 
 def words_kept(subject: Any) -> float:
     """Check: the share of the draft's words that the edited text keeps, in their order."""
-    return kept_words(subject.steps["draft"], subject.output)
+    return kept_words(_draft_of(subject), subject.output)
 
 
 def edited_exactly(subject: Any) -> bool:
     """Check: the edited text is the draft with its broken rules repaired, and nothing else was touched."""
-    return " ".join(subject.output.split()) == repaired(subject.steps["draft"])
+    return " ".join(subject.output.split()) == repaired(_draft_of(subject))
