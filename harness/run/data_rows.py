@@ -106,11 +106,14 @@ def adapter_rows(
         yield _moved(adapter.key, provenance, _now(files, recipe, marts), row)
     training = provenance.get("training") or {}
     for name in TRAINING:
-        value, unit = training.get(name), _UNITS.get(name, "")
-        if isinstance(value, int | float):
-            yield row.scored(f"tune.{name}", adapter.key, float(value), unit)
+        metric, unit = f"tune.{name}", _UNITS.get(name, "")
+        if name not in training:
+            yield row.lost(metric, adapter.key, "its manifest does not say", unit=unit)
+        elif isinstance(value := training[name], int | float) and not isinstance(value, bool):
+            yield row.scored(metric, adapter.key, float(value), unit)
         else:
-            yield row.lost(f"tune.{name}", adapter.key, "its manifest does not say", unit=unit)
+            # JSON has no word for a number that is none: a loss that diverged is written as null.
+            yield row.lost(metric, adapter.key, f"its build recorded {value!r}, which is no number", "error", unit)
 
 
 def _now(files: AppFiles, recipe: Recipe, marts: Mapping[str, str]) -> Mapping[str, tuple[str, str | None]]:

@@ -193,4 +193,4 @@ def test_stages_that_are_absent_are_named(make_folder: Callable[..., Folder]) ->
     """A stage that the run does not know at all is listed as not part of it."""
     folder = make_folder("pass", cases=False)
     folder.manifest["stages"] = folder.manifest["stages"][:1]
-    assert "Stages that are not part of this run: evals, load, safety, promptfoo." in parsed(folder)[1].words
+    assert "Stages that are not part of this run: data, evals, load, safety, promptfoo." in parsed(folder)[1].words
