@@ -57,6 +57,8 @@ class Line:
 
 def slice_tables(scored: list[Score]) -> list[SliceTable]:
     """One table per app; the row ``all`` stands first."""
+    # What is measured of marts and adapters belongs to no slice of cases.
+    scored = [score for score in scored if score.stage != "data"]
     apps = sorted({score.app for score in scored})
     return [table for table in (_slice_table(app, [s for s in scored if s.app == app]) for app in apps) if table.rows]
 

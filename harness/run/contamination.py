@@ -179,15 +179,12 @@ def _calibrating(files: AppFiles) -> Iterator[Learnt]:
                         yield Learnt(f"{step.id}.calibrate.{number}.{name}", "", "", text)
 
 
-def sentences(found: Contamination, most: int = 3) -> Iterator[str]:
-    """The cases that were seen and what their waivers need, for people."""
+def summary(found: Contamination, most: int = 3) -> str:
+    """The cases that were seen in one sentence, the first of them with where; empty when there are none."""
     cases = found.cases
-    for case, listed in list(cases.items())[:most]:
-        more = f"; {len(listed) - 1} more" if len(listed) > 1 else ""
-        yield f"{found.app}: case {case} {listed[0].sentence}{more}"
-    if len(cases) > most:
-        yield f"{found.app}: {len(cases) - most} more cases were seen"
-    yield from found.waiver_sentences()
+    named = [f"{case} in {listed[0].where}" for case, listed in list(cases.items())[:most]]
+    named += [f"{len(cases) - most} more"] if len(cases) > most else []
+    return f"{found.app}: {len(cases)} of its cases seen: {', '.join(named)}" if cases else ""
 
 
 def contaminations(

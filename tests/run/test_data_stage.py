@@ -57,7 +57,8 @@ def test_a_planted_leak_of_three_cases_is_caught_by_name(project: Project) -> No
         "remove that row or that case, or waive the pair in suites/desk/waivers.yaml: case case-003 stands in T-08"
     )
     page = (project.runs[-1] / "report.html").read_text(encoding="utf-8")
-    assert "case case-007 stands in T-09 of mart tickets" in page
+    assert "desk: 3 of its cases seen: case-003 in T-08 of mart tickets (" in page
+    assert ": 11 rows (t" in page
     assert "paraphrase" in page
     pairs = project.file("artifacts/data/contamination.json")["desk"]
     assert [(pair["case"], pair["row"]) for pair in pairs] == [

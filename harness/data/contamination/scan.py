@@ -57,11 +57,15 @@ class Pair:
         return self.case, self.source, self.row
 
     @property
+    def where(self) -> str:
+        """The row, with what it is a row of."""
+        return f"{self.row} of " + (f"mart {self.source} ({self.split})" if self.split else self.source)
+
+    @property
     def sentence(self) -> str:
         """Where the case was seen, as the end of a sentence that begins with it."""
-        kind = f"mart {self.source} ({self.split})" if self.split else self.source
         share = "all" if self.containment >= 1 else f"{100 * self.containment:.0f} %"
-        return f"stands in {self.row} of {kind}: {share} of it, “{self.shared}”"
+        return f"stands in {self.where}: {share} of it, “{self.shared}”"
 
     def as_dict(self) -> dict[str, Any]:
         """The record as plain data."""

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from harness.data.contamination import Pair
 from harness.errors import SignoffError, UsageError
-from harness.run.contamination import mart_source, search, sentences, shown_sources
+from harness.run.contamination import mart_source, search, shown_sources, summary
 from harness.run.data_rows import NAME, Rows, adapter_rows, failed_mart_rows, mart_rows
 from harness.run.stages.asking import load_cases
 from harness.run.stages.record import Context, StageReport
@@ -43,7 +43,7 @@ def measure(context: Context) -> StageReport:
             report.rows, report.errors = report.rows + count, report.errors + errors
     context.folder.write_json(f"artifacts/{NAME}/contamination.json", stage.pairs)
     report.found = [*stage.told, *(f"mart {name} is not built: {lost.why}" for name, lost in stage.failed.items())]
-    report.found += [_told(built) for built in stage.built.values()]
+    report.found += [*(_told(built) for built in stage.built.values()), *stage.waivers]
     report.seconds = time.monotonic() - started
     return report
 
@@ -89,6 +89,7 @@ class _Stage:
     built: Mapping[str, BuiltMart]
     failed: Mapping[str, _Failed]
     told: list[str] = field(default_factory=list)
+    waivers: list[str] = field(default_factory=list)
     pairs: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
 
     def rows(self, name: str, suite: SuiteFiles) -> Iterator[Measurement]:
@@ -113,7 +114,8 @@ class _Stage:
         sources = [*(mart_source(built) for built in self.built.values()), *shown_sources(files)]
         today = datetime.now(UTC).date()
         found = search(row.app, cases, sources, suite.waivers, cache=options.cache, today=today)
-        self.told += sentences(found)
+        self.told += filter(None, [summary(found)])
+        self.waivers += found.waiver_sentences()
         self.pairs[row.app] = [pair.as_dict() for pair in found.pairs]
         unknown = "; ".join(f"mart {mart} is not built: {lost.why}" for mart, lost in self.failed.items())
         seen = found.cases
