@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness.data.marts.origins import patiently
-from harness.errors import SignoffError
+from harness.errors import UsageError
 from harness.store import digest_of
 from harness.store.files import room_for
 
@@ -111,7 +111,7 @@ class Ledger:
         after = dict(self._query(_OBJECTS))
         if lost := sorted(name for name, oid in before.items() if after.get(name) != oid):
             message = f"{step} replaces {lost[0]}, which an earlier step made; give it another name"
-            raise SignoffError(message)
+            raise UsageError(message)
         return sorted(after.keys() - before.keys())
 
     def _forget(self, names: Sequence[str]) -> None:
@@ -167,7 +167,7 @@ def opened(path: Path, threads: int | None, writes: Path) -> Iterator[duckdb.Duc
             return duckdb.connect(str(path), config=settings)
 
     with room_for(path):
-        connection = patiently(connect)
+        connection = patiently(connect, f"{path} is open in another process")
         try:
             for setting in (
                 "SET TimeZone = 'UTC'",

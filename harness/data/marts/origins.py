@@ -39,11 +39,11 @@ def fetch_source(mart: Mart, name: str, folder: Path, work: Path, cache: Path) -
     copy = work / "sources" / name
     copy.parent.mkdir(parents=True, exist_ok=True)
     if source.format == "postgres":
-        return _made(lambda: _from_postgres(source, shown, copy), copy)
+        return _made(lambda: _from_postgres(source, shown, copy), copy, f"{shown}: {source.origin} cannot be reached")
     if source.format == "dataset":
         return _dataset(source, shown, copy)
     if "://" in source.origin:
-        found = _made(lambda: _from_url(source, shown, copy), copy)
+        found = _made(lambda: _from_url(source, shown, copy), copy, f"{shown}: {source.origin} cannot be reached")
     else:
         path = fetch(source.origin, source.sha256, cache=cache, root=folder)
         found = Fetched(path, digest_file(path), path.stat().st_mtime)
@@ -53,19 +53,27 @@ def fetch_source(mart: Mart, name: str, folder: Path, work: Path, cache: Path) -
     return found
 
 
-def _made(make: Callable[[], float | None], copy: Path) -> Fetched:
+def _made(make: Callable[[], float | None], copy: Path, what: str) -> Fetched:
     with room_for(copy):
-        modified = patiently(make)
+        modified = patiently(make, what)
     return Fetched(copy, digest_file(copy), modified)
 
 
-def patiently(make: Callable[[], _Value]) -> _Value:
-    """Try again, up to four times in a minute, what failed in a way that passes: see ``transient``."""
+def patiently(make: Callable[[], _Value], what: str) -> _Value:
+    """Try again, up to four times in a minute, what failed in a way that passes: see ``transient``.
+
+    If it does not pass, UsageError with ``what``, a sentence without its full stop, and the last error.
+    """
     import stamina
 
-    for attempt in stamina.retry_context(on=transient, attempts=ATTEMPTS, timeout=60.0, wait_initial=0.2):
-        with attempt:
-            return make()
+    try:
+        for attempt in stamina.retry_context(on=transient, attempts=ATTEMPTS, timeout=60.0, wait_initial=0.2):
+            with attempt:
+                return make()
+    except Exception as error:
+        if not transient(error):
+            raise
+        raise UsageError(f"{what}: {type(error).__name__} {error} (tried {ATTEMPTS} times)") from error
     raise AssertionError
 
 
@@ -96,6 +104,8 @@ def _from_url(source: MartSource, shown: str, copy: Path) -> float | None:
         raise UsageError(f"{shown}: {source.origin} cannot be opened: {error}") from error
     except (FileNotFoundError, IsADirectoryError) as error:
         raise UsageError(f"{shown}: there is no file {source.origin}") from error
+    except PermissionError as error:
+        raise UsageError(f"{shown}: {source.origin} may not be read: {error}") from error
     try:
         return float(system.modified(path).timestamp())
     except (NotImplementedError, AttributeError, OSError):
@@ -125,9 +135,9 @@ def _from_postgres(source: MartSource, shown: str, copy: Path) -> None:
             query = f"SELECT {columns} FROM origin.{source.table} ORDER BY ALL"  # noqa: S608
             connection.execute(f"COPY ({query}) TO '{_quoted(str(copy))}' (FORMAT json)")
         except duckdb.Error as error:
-            if transient(error):
-                raise
             said = str(error).replace(secret, f"${variable}")
+            if transient(error):
+                raise ConnectionError(said) from None
             raise UsageError(f"{shown} cannot be read: {said}") from None
 
 
@@ -142,7 +152,7 @@ def _dataset(source: MartSource, shown: str, copy: Path) -> Fetched:
     wanted = "\0".join((source.origin, source.config or "", source.split))
     if not (copy.is_file() and stamp.is_file() and stamp.read_text() == wanted + digest_file(copy)):
         with room_for(copy):
-            content = patiently(lambda: _from_hub(name, revision, source, shown))
+            content = patiently(lambda: _from_hub(name, revision, source, shown), f"{shown}: the hub cannot be reached")
             copy.write_bytes(content)
             stamp.write_text(wanted + digest_bytes(content))
     return Fetched(copy, digest_file(copy), None)

@@ -70,7 +70,8 @@ class Cleaner:
             value = orjson.loads(raw)
         except orjson.JSONDecodeError:
             return self._texts.anonymise(self._without_names(raw, vault), vault, own=True).text
-        return orjson.dumps(self._texts.anonymise_json(self._all_without_names(value, vault), vault)).decode()
+        # By a vault of its own: what the first one gave out is then text like any other, and stays.
+        return orjson.dumps(self._texts.anonymise_json(self._all_without_names(value, vault))).decode()
 
     def _all_without_names(self, value: Any, vault: Vault) -> Any:
         if isinstance(value, str):
