@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from harness.report import figures
 
 WIDTH, HEIGHT = 760.0, 380.0
-LEFT, RIGHT, TOP, BOTTOM = 76.0, 24.0, 18.0, 46.0
+LEFT, RIGHT, TOP, BOTTOM = 76.0, 24.0, 60.0, 46.0
+_GAP, _LINE = 7.0, 14.0
 _WIDE = 8.0
 """Latencies that differ by more than this factor are drawn on a logarithmic axis."""
 
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """A candidate in the drawing; ``low`` and ``high`` are where its interval ends, cut at the edges."""
+    """A candidate in the drawing: ``low`` and ``high`` are its interval's ends, ``label`` is where its number stands."""
 
     number: int
     id: str
@@ -27,6 +28,7 @@ class Point:
     high: float
     frontier: bool
     told: str
+    label: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +61,7 @@ def plot(records: Sequence[Mapping[str, Any]], unit: str) -> Plot | None:
     log = max(times) > _WIDE * min(times) > 0
     reach = _reach([math.log10(t) if log else t for t in times])
     span = _reach([end for _, record in drawn for end in _ends(record["quality"])])
-    points = tuple(_point(number, record, unit, (reach, span, log)) for number, record in drawn)
+    points = _labelled([_point(number, record, unit, (reach, span, log)) for number, record in drawn])
     best = sorted((point for point in points if point.frontier), key=lambda point: point.x)
     return Plot(
         points=points,
@@ -81,6 +83,18 @@ def _point(number: int, record: Mapping[str, Any], unit: str, scales: tuple[_Ran
     x = _across(math.log10(median) if log else median, reach)
     y, bottom, top = (_up(each, span) for each in (quality["estimate"], low, high))
     return Point(number, record["id"], x, y, bottom, top, record["frontier"], told)
+
+
+def _labelled(points: Sequence[Point]) -> tuple[Point, ...]:
+    """Each number above its interval, and above every number that stands there already."""
+    placed: list[Point] = []
+    for point in points:
+        label = point.high - _GAP
+        near = [each.label for each in placed if abs(each.x - point.x) < _LINE]
+        while any(abs(label - other) < _LINE for other in near):
+            label -= _LINE
+        placed.append(replace(point, label=round(label, 1)))
+    return tuple(placed)
 
 
 def _ends(quality: Mapping[str, Any]) -> _Range:

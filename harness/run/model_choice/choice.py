@@ -131,6 +131,8 @@ def _prepare(options: Options, wanted: Wanted, training: Training) -> _Work:
     known = [each.id for each in suite.candidates.candidates]
     if unknown := [name for name in wanted.only if name not in known]:
         raise UsageError(f"no candidate {unknown[0]!r} in suites/{app}/{CANDIDATES}; there are: {', '.join(known)}")
+    if len(set(wanted.only)) == 1:
+        raise UsageError(f"one candidate leaves nothing to compare; give several of: {', '.join(known)}")
     metric = suite.candidates.metric.split(".")[0]
     checks = bind_checks(suite.suite, options.root / "suites" / app, app)
     check = next(bound for bound in checks if bound.spec.id == metric)
