@@ -91,10 +91,21 @@ def affected(root: Path, cache: Path, since: str | None = None) -> Affected:
     apps = []
     for name, files in plan.repository.apps.items():
         suite = plan.repository.suites[name]
-        touched = (*_because(plan, name), *_moved(yardstick, name), *everywhere)
+        touched = (*_touching(plan, yardstick, name), *everywhere)
         stages = suite.due(options.profile) if touched else tuple(each for each in suite.stages if each == "data")
         apps.append(AppState(name, (*touched, *(marts if "data" in stages else ())), stages, files.pinned))
     return Affected(plan.revision, tuple(apps), removed)
+
+
+def untouched(root: Path, plan: Plan, yardstick: Yardstick) -> frozenset[str]:
+    """The apps for which a change makes nothing necessary but, where marts changed, the stage ``data``."""
+    if _everywhere(root, plan.revision):
+        return frozenset()
+    return frozenset(name for name in plan.repository.apps if not _touching(plan, yardstick, name))
+
+
+def _touching(plan: Plan, yardstick: Yardstick, name: str) -> Sequence[str]:
+    return (*_because(plan, name), *_moved(yardstick, name))
 
 
 def _because(plan: Plan, name: str) -> Sequence[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, date, datetime
 from pathlib import Path
 
 from harness.errors import Problem, UsageError
@@ -19,6 +20,7 @@ from harness.spec.git import Revision, edited_releases, extract, find_baseline
 from harness.spec.graded import settings_of
 from harness.spec.repository import Repository, SuiteFiles, load_repository
 from harness.spec.serving import read_serving
+from harness.spec.waivers import WAIVERS
 from harness.stats import FEW_CHANGED
 from harness.store import convert_once
 
@@ -50,6 +52,7 @@ def check(root: Path, cache: Path, baseline: str | None = None, apps: Sequence[s
     warnings = [*(move.sentence for move in moves), *warnings_of(repository), *unreachable(repository)]
     warnings += [str(problem) for problem in unmonitored(repository)]
     warnings += proposals(repository)
+    warnings += expired_waivers(repository, datetime.now(UTC).date())
     return CheckReport(digests, sizes, warnings)
 
 
@@ -63,6 +66,17 @@ def _baseline(root: Path, cache: Path, baseline: str | None) -> tuple[Revision, 
 
 def _edited(root: Path, revision: Revision, tree: Path | None) -> Sequence[Problem]:
     return edited_releases(root, tree, revision.commit or "") if tree else ()
+
+
+def expired_waivers(repository: Repository, today: date) -> list[str]:
+    """Waivers whose last day is over: what they accepted counts again."""
+    return [
+        f"suites/{name}/{WAIVERS}: the waiver of case {waiver.case} and {waiver.row} of {waiver.mart} by {waiver.by} "
+        f"expired on {waiver.expires.isoformat()}; renew it or remove it"
+        for name, suite in repository.suites.items()
+        for waiver in suite.waivers
+        if waiver.expired(today)
+    ]
 
 
 def warnings_of(repository: Repository) -> list[str]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,9 +26,10 @@ from harness.safety.findings import joined
 from harness.store import RunFolder, open_run
 
 
-def take_parts(options: Options, plan: Plan, folder: RunFolder) -> list[StageReport]:
+def take_parts(options: Options, plan: Plan, folder: RunFolder, untouched: Collection[str] = ()) -> list[StageReport]:
     """Copy what the parts measured into ``folder``; a report for each stage that some suite declares.
 
+    Of apps that are ``untouched`` by the change no part need have measured anything but the stage ``data``.
     UsageError: a part is not whole, was altered, measured something else, or measured what another one did.
     """
     reports: dict[str, StageReport] = {}
@@ -42,12 +43,13 @@ def take_parts(options: Options, plan: Plan, folder: RunFolder) -> list[StageRep
                 _disjoint(reports[taken.name], taken, part)
             _copy(part.path, folder.path, taken.name)
             reports[taken.name] = _joined(reports[taken.name], taken) if taken.name in reports else taken
-    return list(_complete(reports, plan))
+    return list(_complete(reports, plan, untouched))
 
 
-def _complete(reports: Mapping[str, StageReport], plan: Plan) -> Iterator[StageReport]:
+def _complete(reports: Mapping[str, StageReport], plan: Plan, untouched: Collection[str]) -> Iterator[StageReport]:
     for stage in STAGES.values():
         wanted = {name for name, suite in plan.repository.suites.items() if stage.applies(suite)}
+        wanted -= set() if stage.name == "data" else set(untouched)
         report = reports.get(stage.name)
         if report is None:
             if wanted:

@@ -21,6 +21,7 @@ from harness.gate import (
 )
 from harness.gate import Options as DecideOptions
 from harness.report import write_reports
+from harness.run.affected import untouched
 from harness.run.branches import Counts, measured_branches, unmeasured
 from harness.run.check import warnings_of
 from harness.run.graded_settings import refuse_wrong_settings
@@ -50,6 +51,7 @@ class GateRun:
     stages: list[StageReport] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     branches: Counts = field(default_factory=dict)
+    untouched: frozenset[str] = frozenset()
     verdict: dict[str, Any] = field(default_factory=dict)
 
     @property
@@ -74,7 +76,8 @@ def measure_stages(run: GateRun) -> None:
     """Let every stage measure the apps that declare something for it; one that breaks leaves the others alone."""
     plan, folder = run.ready
     if run.options.parts:
-        run.stages = take_parts(run.options, plan, folder)
+        run.untouched = untouched(run.options.root, plan, run.yardstick)
+        run.stages = take_parts(run.options, plan, folder, run.untouched)
     else:
         _measure_here(run, plan, folder)
     if (seen := last_watch(run.options.reports, plan.repository.apps)) is not None:
@@ -209,6 +212,7 @@ def _decide(run: GateRun, suites: Mapping[str, SuiteFiles], rows: Iterator[Measu
             changes=[line for name in suites if plan.changed(name) for line in plan.changes(name)],
             stage_of=lambda app, metric: suites[app].stage_of(metric),
             compares=lambda app, metric: suites[app].compares(metric),
+            idle=lambda app, metric: app in run.untouched and suites[app].stage_of(metric) != "data",
             looks=Looks(max(suite.suite.max_looks for suite in suites.values())),
             look=max(look, *(stage.looks for stage in run.stages), 1) if run.stages else max(look, 1),
         ),

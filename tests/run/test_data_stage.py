@@ -92,7 +92,7 @@ def test_the_second_run_compares_nothing(project: Project, monkeypatch: pytest.M
     assert len(seen(project)) == 2
 
 
-def test_waivers_count_until_they_expire(project: Project) -> None:
+def test_waivers_count_until_they_expire(project: Project, capsys: pytest.CaptureFixture[str]) -> None:
     """A waived pair no longer counts and is shown as a move; an expired waiver is named, and so is an idle one."""
     project.write(mart_files(LEAKS))
     waived = waiver("case-003", "T-08") + waiver("case-007", "T-09") + waiver("case-012", "T-10")
@@ -105,6 +105,11 @@ def test_waivers_count_until_they_expire(project: Project) -> None:
     project.write({WAIVERS: "waivers:\n" + old})
     assert project.run("gate") == 1
     assert seen(project) == ["case-003", "case-012"]
+    capsys.readouterr()
+    assert project.run("check") == 0
+    assert (
+        "the waiver of case case-003 and T-08 of tickets by Dana Reyes expired on 2020-02-29" in capsys.readouterr().out
+    )
     (stage,) = [stage for stage in project.file("run.json")["stages"] if stage["name"] == "data"]
     told = "\n".join(stage["found"])
     assert "the waiver of case case-003 by Dana Reyes expired on 2020-02-29" in told
@@ -230,6 +235,26 @@ def test_a_part_of_another_mart_is_not_put_together(project: Project, capsys: py
     project.write(mart_files(LEAKS))
     assert project.run("gate", "--from", part) == 64
     assert "was measured beside another mart tickets" in capsys.readouterr().err
+
+
+def test_a_mart_alone_is_judged_by_its_part_alone(project: Project) -> None:
+    """Where only a mart changed, the other stages need not be measured: their gates do not apply."""
+    project.git("checkout", "--quiet", "--", ".")
+    project.write(mart_files(["the blue teapot has a chip at its spout and no lid"]))
+    assert project.run("measure", "data") == 0
+    assert project.run("gate", "--from", project.runs[-1].name) == 0
+    assert project.gate_named("tests-unseen")["verdict"] == "pass"
+    level = project.gate_named("level")
+    assert (level["verdict"], level["reason"]) == ("not_applicable", "nothing that it measures changed")
+    project.write(mart_files(LEAKS))
+    assert project.run("measure", "data") == 0
+    assert project.run("gate", "--from", project.runs[-1].name) == 1
+    # Once the app changes as well, a part without its cases decides nothing.
+    project.write(mart_files())
+    project.write({DESK: REWORDED})
+    assert project.run("measure", "data") == 0
+    assert project.run("gate", "--from", project.runs[-1].name) == 2
+    assert project.gate_named("level")["verdict"] == "inconclusive"
 
 
 def test_examples_in_prompts_count(tmp_path: Path) -> None:
