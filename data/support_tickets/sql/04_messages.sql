@@ -1,6 +1,6 @@
 CREATE MACRO tidy(text) AS trim(regexp_replace(text, '\s+', ' ', 'g'));
 
--- Both sources in one shape. The older one knows neither customer nor ticket: each of its rows is a group of its own.
+-- All sources in one shape. The oldest one knows neither customer nor ticket: each of its rows is a group of its own.
 CREATE TABLE messages AS
 SELECT
     t.ticket_id AS id,
@@ -34,4 +34,20 @@ SELECT
     'en',
     NULL,
     NULL
-FROM labelled_messages;
+FROM labelled_messages
+UNION ALL
+SELECT
+    message_id,
+    'chat_messages',
+    visitor_id,
+    '',
+    tidy(text),
+    trim(intent),
+    trim(urgency),
+    trim(action),
+    'chat',
+    'standard',
+    'en',
+    NULL,
+    NULL
+FROM chat_messages;
