@@ -125,7 +125,7 @@ def ticket_texts() -> list[str]:
     folder = ROOT / "data/support_tickets/raw"
     return [
         row[key]
-        for name, key in (("tickets", "body"), ("labelled_messages", "text"))
+        for name, key in (("tickets", "body"), ("labelled_messages", "text"), ("chat_messages", "text"))
         for row in _lines(folder / f"{name}.jsonl")
         if isinstance(row.get(key), str)
     ]

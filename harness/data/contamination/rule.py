@@ -29,7 +29,7 @@ class Rule:
     """
 
     short: float = 0.5
-    medium: float = 0.35
+    medium: float = 0.4
     long: float = 0.25
     short_words: int = 8
     medium_words: int = 15
