@@ -147,12 +147,15 @@ def mart_source(built: BuiltMart) -> Source:
 
 
 def _of_mart(built: BuiltMart) -> Iterator[Learnt]:
+    import pyarrow.parquet as pq
+
+    keys, texts = built.mart.key, built.mart.text
     for split in built.counts:
-        for row in built.rows(split):
-            name = "/".join(str(row[key]) for key in built.mart.key)
-            for column in built.mart.text:
-                if isinstance(text := row.get(column), str):
-                    yield Learnt(name, split, column, text)
+        # Only what is compared, a portion at a time: a row may hold much more than its texts.
+        for batch in pq.ParquetFile(built.split(split)).iter_batches(columns=[*keys, *texts]):
+            for row in batch.to_pylist():
+                name = "/".join(str(row[key]) for key in keys)
+                yield from (Learnt(name, split, column, row[column]) for column in texts if row[column])
 
 
 def shown_sources(files: AppFiles) -> list[Source]:
