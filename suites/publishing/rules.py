@@ -191,3 +191,8 @@ def words_kept(subject: Any) -> float:
 def edited_exactly(subject: Any) -> bool:
     """Check: the edited text is the draft with its broken rules repaired, and nothing else was touched."""
     return " ".join(subject.output.split()) == repaired(_draft_of(subject))
+
+
+def in_style(subject: Any) -> bool:
+    """Check: the text breaks no rule at all."""
+    return not broken(subject.output)

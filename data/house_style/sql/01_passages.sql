@@ -15,8 +15,9 @@ plain AS (
         place,
         regexp_replace(trim(regexp_replace(line, '\s+', ' ', 'g')), '(\d)\s*%', '\1 per cent', 'g') AS line
     FROM lines
-    -- What the web page says of its player is no part of the article.
+    -- What the web page says of its player, its newsletter and the like is no part of the article, and returns in others.
     WHERE NOT contains(line, 'Media playback is')
+    QUALIFY count(DISTINCT article_id) OVER (PARTITION BY trim(line)) = 1
 ),
 put_together AS (
     SELECT
