@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +12,7 @@ import pytest
 
 from harness.cli import main
 from tests.run.mart import TICKETS, mart_files
-from tests.run.project import Project, make_project
+from tests.run.project import ROOT, Project, make_project
 
 LEAK = "Hello, message 7 about money"
 WAIVERS = "suites/desk/waivers.yaml"
@@ -90,3 +92,14 @@ def test_a_torn_cache_is_compared_again(project: Project, tmp_path: Path, capsys
         for path in kept:
             path.write_bytes(content)
         assert len(told(project, capsys)["apps"]["desk"]["pairs"]) == 1
+
+
+def test_two_at_once_say_the_same(project: Project) -> None:
+    """Both build, compare and keep the same things at the same time, and neither spoils what the other reads."""
+    project.write(mart_files([LEAK]))
+    command = [sys.executable, "-m", "harness", "data", "contamination", "--root", str(project.root), "--json"]
+    both = [subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) for _ in range(2)]
+    said = [process.communicate(timeout=120)[0] for process in both]
+    assert [process.returncode for process in both] == [1, 1]
+    assert said[0] == said[1]
+    assert json.loads(said[0])["apps"]["desk"]["pairs"][0]["case"] == "case-007"
