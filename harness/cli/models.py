@@ -19,9 +19,7 @@ _MOST = 10_000
 
 def add(sub: argparse._SubParsersAction[Parser]) -> None:
     """Put ``models`` and its command on the command line."""
-    nested = group(
-        sub, "models", "what could answer a step, side by side", "signoff models compare --app support"
-    )
+    nested = group(sub, "models", "what could answer a step, side by side", "signoff models compare --app support")
     compare = command(
         nested,
         "compare",

@@ -18,7 +18,7 @@ _WIDE = 8.0
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """A candidate in the drawing: ``low`` and ``high`` are its interval's ends, ``label`` is where its number stands."""
+    """A candidate in the drawing; its interval ends at ``low`` and ``high``, its number stands at ``label``."""
 
     number: int
     id: str

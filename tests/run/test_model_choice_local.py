@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +15,7 @@ from harness.errors import SignoffError
 from harness.run.model_choice import Choice, Training, Wanted, compare_models
 from harness.run.model_choice.child import peak_bytes
 from harness.run.model_choice.entry import one_of_each
-from harness.run.model_choice.training import Workshop, make
+from harness.run.model_choice.training import Workshop, make, own_training
 from harness.run.options import Options
 from harness.serve.engine.hub import model_folder
 from harness.spec.models import Model
@@ -57,6 +59,7 @@ def candidate(project: Project, name: str) -> Any:
     return next(each for each in found.candidates if each.id == name)
 
 
+@pytest.mark.slow
 def test_all_kinds_are_measured_side_by_side(project: Project) -> None:
     """Bare, LoRA and merged IA3 answer; each has its memory, its times and what training took; nothing is in the tree.
 
@@ -96,6 +99,33 @@ def test_trained_again_when_something_changed(project: Project, change: str) -> 
         project.edit(FILE, "{rank: 2}", "{rank: 2, alpha: 3}")
     make(shop(project, trainer), candidate(project, "lora-2"))
     assert trainer.orders == ["lora 2", "lora 2"]
+
+
+def test_two_at_once_train_once(project: Project) -> None:
+    """Whoever comes second waits for what the first one trains."""
+    trainer = Trainer()
+    place = shop(project, trainer)
+    with ThreadPoolExecutor(4) as pool:
+        made = list(pool.map(lambda _: make(place, candidate(project, "lora-2")), range(4)))
+    assert trainer.orders == ["lora 2"]
+    assert len({each.adapter for each in made if each}) == 1
+
+
+@pytest.mark.slow
+def test_trainer_of_this_project(project: Project) -> None:
+    """LoRA and IA3 are trained from the mart by what ``signoff finetune`` runs, once; the result fits its base."""
+    pytest.importorskip("duckdb")
+    quick = "training: {epochs: 2, precision: float32, learning_rate: 0.02, threads: 1, sequence_length: 128}"
+    project.edit("models/adapters/sorter/recipe.yaml", "licence: MIT", f"licence: MIT\n{quick}")
+    place = Workshop(load_repository(project.root), cache_home(), own_training(), show=False)
+    lora, ia3 = (make(place, candidate(project, name)) for name in ("lora-2", "ia3"))
+    assert lora is not None and ia3 is not None and ia3.model is not None
+    version = lora.version()
+    assert version is not None and version.manifest.base == "tiny"
+    assert lora.seconds > 0 and ia3.seconds > 0 and lora.bytes > ia3.bytes
+    again = make(replace(place, may_train=False), candidate(project, "lora-2"))
+    assert again == lora
+    assert project.git("status", "--porcelain").splitlines() == ["M models/adapters/sorter/recipe.yaml"]
 
 
 def test_what_breaks_leaves_the_others(project: Project) -> None:
