@@ -50,17 +50,16 @@ class Rows(Spec):
 class Method(Spec):
     """What is trained beside the frozen base (PEFT's names).
 
-    ``lora`` (Hu et al. 2021) is what the gateway serves. ``ia3`` (Liu et al. 2022) and ``prompt_tuning`` (Lester et
-    al. 2021, ``virtual_tokens`` of them) are for comparison: ``signoff models compare`` measures them.
+    ``lora`` (Hu et al. 2021) is what the gateway serves; ``ia3`` (Liu et al. 2022) is for comparison, where
+    ``signoff models compare`` merges it into its base.
     ``target_modules`` are names of linear layers, or ``all-linear``.
     """
 
-    kind: Literal["lora", "ia3", "prompt_tuning"] = "lora"
+    kind: Literal["lora", "ia3"] = "lora"
     rank: int = Field(default=8, ge=1, le=256)
     alpha: float = Field(default=16.0, gt=0)
     dropout: float = Field(default=0.0, ge=0, lt=1)
     target_modules: Literal["all-linear"] | tuple[str, ...] = "all-linear"
-    virtual_tokens: int = Field(default=16, ge=1, le=512)
 
 
 class Training(Spec):
@@ -69,8 +68,9 @@ class Training(Spec):
     ``batch_size`` rows a step, taken ``accumulate`` times before the weights move; ``max_steps`` counts moves and
     replaces ``epochs``. The learning rate rises over ``warmup`` of the steps and then follows ``schedule``.
     ``sequence_length`` cuts longer rows at the front of the prompt's tokens, and says how many. Weights are kept as
-    ``precision``; what is trained is float32. ``patience``: evaluations (one each epoch) without a better validation
-    loss before training stops; 0 never stops early.
+    ``precision``; what is trained is float32. ``patience``: evaluations (one at each checkpoint) without a better
+    validation loss before training stops and the best weights are kept; 0 never stops early. A checkpoint is written
+    every ``checkpoint_steps``, and a build that was stopped goes on from it.
     """
 
     sequence_length: int = Field(default=512, ge=8, le=32768)

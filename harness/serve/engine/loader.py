@@ -43,7 +43,7 @@ def load_transformers(
     prepare_process(threads)
     from harness.serve.engine.transformers_engine import TransformersEngine
 
-    model, tokenizer = _load(model_dir, dtype)
+    model, tokenizer = load_base(model_dir, dtype)
     model = _placed(model)
     return TransformersEngine(model, tokenizer, engine_identity(model, tokenizer), limits)
 
@@ -93,7 +93,8 @@ def _threads_from_environment() -> int | None:
     return int(value)
 
 
-def _load(model_dir: Path, dtype: DType) -> tuple[Any, Any]:
+def load_base(model_dir: Path, dtype: DType) -> tuple[Any, Any]:
+    """Model and tokenizer of a model folder; SignoffError for weights that are not whole or no chat template."""
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 

@@ -1,0 +1,19 @@
+"""From a recipe and a mart to an adapter version with manifest and card."""
+
+from harness.tune.build import ADAPTERS, Inputs, Tuned, TuneRequest, built, finetune, inputs_of
+from harness.tune.rebuild import Rebuilt, rebuild
+from harness.tune.verify import Verified, verify_adapters
+
+__all__ = [
+    "ADAPTERS",
+    "Inputs",
+    "Rebuilt",
+    "TuneRequest",
+    "Tuned",
+    "Verified",
+    "built",
+    "finetune",
+    "inputs_of",
+    "rebuild",
+    "verify_adapters",
+]
