@@ -81,7 +81,7 @@ class MartSource(Spec):
     optional: dict[Column, Type] = Field(default_factory=dict)
     licence: str
     sha256: Sha256 | None = None
-    delimiter: str = Field(default=",", min_length=1, max_length=1)
+    delimiter: str = Field(default=",", pattern=r'^[^"\r\n]$')
     table: str | None = Field(default=None, pattern=r"^[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)?$")
     config: str | None = None
     split: str = "train"

@@ -17,7 +17,7 @@ from harness.spec.marts import Mart, audits_of, load_mart, steps_of
 from harness.store import digest_bytes, digest_file, digest_of, lf_text
 
 BUILD, MANIFEST, TIMINGS = "build", "manifest.json", "timings.json"
-REVISION = 1
+REVISION = 2
 """Raised when the same files would make another mart."""
 
 
@@ -118,7 +118,10 @@ def read_built(folder: Path, mart: Mart) -> BuiltMart | None:
     except (OSError, orjson.JSONDecodeError, KeyError):
         return None
     measured = {"freshness": freshness(mart, manifest, timings), "seconds": seconds(mart, timings)}
-    return BuiltMart(mart, build, manifest["digest"], manifest["counts"], {**manifest, **timings, **measured})
+    counts = {
+        name: manifest["counts"][name] for name in (*mart.splits, *manifest["counts"]) if name in manifest["counts"]
+    }
+    return BuiltMart(mart, build, manifest["digest"], counts, {**manifest, **timings, **measured})
 
 
 def freshness(mart: Mart, manifest: Mapping[str, Any], timings: Mapping[str, Any]) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from typing import Any
 from harness.spec.marts import Mart
 
 CONFORMS = "http://mlcommons.org/croissant/1.1"
-_PARQUET, _JSONL = "application/vnd.apache.parquet", "application/jsonlines"
+_PARQUET, _JSONL = "application/x-parquet", "application/jsonlines"
 _TYPES = {
     "BOOLEAN": "sc:Boolean", "TINYINT": "sc:Integer", "SMALLINT": "sc:Integer", "INTEGER": "sc:Integer",
     "BIGINT": "sc:Integer", "HUGEINT": "sc:Integer", "FLOAT": "sc:Float", "DOUBLE": "sc:Float", "DATE": "sc:Date",

@@ -21,6 +21,7 @@ _NOT_REPEATABLE = re.compile(
     r"|current_localtimestamp|get_current_time|get_current_timestamp)\s*\(|\b(current_date|current_time(?:stamp)?)\b",
     re.IGNORECASE,
 )
+_CREATES = re.compile(r"\s*CREATE\s+(?:OR\s+REPLACE\s+)?(?:TABLE|VIEW|MACRO|FUNCTION|TYPE)\b", re.IGNORECASE)
 _COMMENT_OR_TEXT = re.compile(r"--[^\n]*|/\*.*?\*/|'(?:[^']|'')*'", re.DOTALL)
 
 
@@ -52,10 +53,10 @@ def run_step(connection: duckdb.DuckDBPyConnection, sql: str, shown: str) -> int
         if not statements:
             raise UsageError(f"{shown} holds no statement; a step makes tables with CREATE")
         for number, statement in enumerate(statements, start=1):
-            if statement.type != duckdb.StatementType.CREATE:
-                kind = statement.type.name
-                message = f"{shown}: statement {number} is {kind}; a step only makes tables, views, macros and types"
-                raise UsageError(f"{message} (CREATE), so that it can be run again")
+            if not _CREATES.match(plain := _COMMENT_OR_TEXT.sub(" ", statement.query)):
+                begin = " ".join(plain.split()[:2])
+                message = f"{shown}: statement {number} is {begin!r}; a step only makes tables, views, macros and types"
+                raise UsageError(f"{message} (CREATE TABLE …), so that it can be run again")
             connection.execute(statement)
     except duckdb.Error as error:
         raise UsageError(f"{shown}: {error}") from error

@@ -212,9 +212,11 @@ def test_a_failing_audit_names_its_rows(tmp_path: Path, cache: Path) -> None:
     [
         ("CREATE TABLE x AS SELEC 1", "03_more.sql: Parser Error"),
         ("CREATE TABLE x AS SELECT nobody FROM tidied", '03_more.sql: Binder Error: Referenced column "nobody"'),
-        ("INSERT INTO tidied SELECT * FROM tidied", "statement 1 is INSERT"),
-        ("UPDATE tidied SET text = ''", "statement 1 is UPDATE"),
-        ("COPY tidied TO '/tmp/marts_leak.csv'", "statement 1 is COPY"),
+        ("INSERT INTO tidied SELECT * FROM tidied", "statement 1 is 'INSERT INTO'"),
+        ("UPDATE tidied SET text = ''", "statement 1 is 'UPDATE tidied'"),
+        ("COPY tidied TO '/tmp/marts_leak.csv'", "statement 1 is 'COPY tidied'"),
+        ("CREATE TEMP TABLE x AS SELECT 1 AS y", "statement 1 is 'CREATE TEMP'"),
+        ("CREATE TABLE x AS SELECT 1 AS y; /* more */ CREATE PERSISTENT SECRET s (TYPE s3)", "is 'CREATE PERSISTENT'"),
         ("CREATE TABLE x AS SELECT now() AS x", "now gives another value each time"),
         ("CREATE TABLE x AS SELECT random() AS r", "random gives another value"),
         ("CREATE TABLE x AS SELECT CURRENT_DATE AS d", "CURRENT_DATE gives another value"),
@@ -345,6 +347,25 @@ def test_a_full_disk(tmp_path: Path, small_disk: Path, cache: Path) -> None:  # 
     assert contents(folder / "build") == before
     filler.unlink()
     assert build(small_disk, cache)[0].digest != ""
+
+
+def test_a_cache_without_room(tmp_path: Path, small_disk: Path) -> None:  # noqa: F811
+    """A cache whose disk is full is said to be so, and how to mend it; with room the build goes on."""
+    folder = write(tmp_path, notes(4000))
+    with pytest.raises(UsageError, match=r"no space left while writing .*SIGNOFF_CACHE|no space left"):
+        build(tmp_path, small_disk / "cache")
+    assert not (folder / "build").exists() and not list(folder.glob(".build*"))
+    assert sum(build(tmp_path, tmp_path / "cache")[0].counts.values()) == 4000
+
+
+def test_a_new_row_moves_no_other(tmp_path: Path, cache: Path) -> None:
+    """Rows that come later, of old and of new groups, leave every other row in its split."""
+    write(tmp_path, notes(60))
+    before = {name: {row["id"] for row in build(tmp_path, cache)[0].rows(name)} for name in ("train", "test")}
+    write(tmp_path, [*notes(60), *(note(number, author=f"new-{number % 7}") for number in range(60, 90)), note(95)])
+    built, _ = build(tmp_path, cache)
+    for name, numbers in before.items():
+        assert numbers <= {row["id"] for row in built.rows(name)}
 
 
 @pytest.mark.parametrize("file", ["train.parquet", "manifest.json", "README.md"])

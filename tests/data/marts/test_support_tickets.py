@@ -47,9 +47,10 @@ def faults(heading: str, columns: int = 2) -> set[tuple[str, ...]]:
 
 
 def test_copies_are_found(built: BuiltMart) -> None:
-    """Exactly the exact and the near copies of the list are dropped, each beside what it copies."""
+    """Of the tickets exactly the copies of the list are dropped, exact and near, each beside what it copies."""
     for heading, reason in (("Exact duplicates", "duplicate"), ("Near-duplicates", "near duplicate")):
-        found = {(row["id"], row["copy_of"]["id"]) for row in lines(built, "dropped.jsonl") if row["reason"] == reason}
+        dropped = [row for row in lines(built, "dropped.jsonl") if row["reason"] == reason]
+        found = {(row["id"], row["copy_of"]["id"]) for row in dropped if row["id"].startswith("T-")}
         assert found == faults(heading)
 
 
@@ -68,9 +69,10 @@ def test_broken_rows_are_kept_aside(built: BuiltMart) -> None:
 
 def test_every_row_is_accounted_for(built: BuiltMart, rows: list[dict[str, Any]]) -> None:
     """Rows that stay, rows left out and rows kept aside add up to what was read."""
-    read = sum(len((RAW / name).read_bytes().splitlines()) for name in ("tickets.jsonl", "labelled_messages.jsonl"))
+    files = ("tickets.jsonl", "labelled_messages.jsonl", "chat_messages.jsonl")
+    read = sum(len((RAW / name).read_bytes().splitlines()) for name in files)
     left = len(lines(built, "dropped.jsonl")) + len(lines(built, "set_aside.jsonl"))
-    assert (len(rows) + left, read) == (1170, 1170)
+    assert len(rows) + left == read > 2500
 
 
 def identifiers() -> Iterator[dict[str, str]]:
