@@ -80,6 +80,13 @@ def data(session: nox.Session) -> None:
 
 
 @nox.session(venv_backend="none")
+def finetune(session: nox.Session) -> None:
+    """Build the marts and the adapters whose inputs changed."""
+    run(session, str(BIN / "signoff"), "data", "build")
+    run(session, str(BIN / "signoff"), "finetune", *session.posargs)
+
+
+@nox.session(venv_backend="none")
 def regression(session: nox.Session) -> None:
     """The regression suites through pytest."""
     run(session, PYTHON, "-m", "pytest", "suites", "-m", "", *session.posargs)

@@ -25,7 +25,7 @@ class Watcher(TrainerCallback):  # type: ignore[misc]
         self._name, self._budget, self._epoch_tokens, self._spent = name, budget, tokens, spent
         self.losses: list[float] = []
         self.grad_norms: list[float] = []
-        self._began = self._epochs_before = 0.0
+        self._began = self._ended = self._epochs_before = 0.0
         self._bar = Progress(
             TextColumn("{task.description}"),
             BarColumn(),
@@ -39,8 +39,8 @@ class Watcher(TrainerCallback):  # type: ignore[misc]
 
     @property
     def seconds(self) -> float:
-        """Seconds of training so far, those before a kill included."""
-        return self._spent + time.monotonic() - self._began
+        """Seconds of training so far, those before a kill included and what follows its end not."""
+        return self._spent + (self._ended or time.monotonic()) - self._began
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         """Start the clock and the bar."""
@@ -76,6 +76,10 @@ class Watcher(TrainerCallback):  # type: ignore[misc]
                 f"the last checkpoint, or train less"
             )
             raise UsageError(message)
+
+    def on_train_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        """Stop the clock."""
+        self._ended = time.monotonic()
 
     def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         """Seal the checkpoint that was just written."""
