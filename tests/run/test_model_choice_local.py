@@ -11,11 +11,12 @@ from typing import Any
 
 import pytest
 
-from harness.errors import SignoffError
+from harness.errors import SignoffError, UsageError
 from harness.run.model_choice import Choice, Training, Wanted, compare_models
 from harness.run.model_choice.child import peak_bytes
 from harness.run.model_choice.entry import one_of_each
 from harness.run.model_choice.training import Workshop, make, own_training
+from harness.run.model_choice.variants import Variant, variant
 from harness.run.options import Options
 from harness.serve.engine.hub import model_folder
 from harness.spec.models import Model
@@ -99,6 +100,37 @@ def test_trained_again_when_something_changed(project: Project, change: str) -> 
         project.edit(FILE, "{rank: 2}", "{rank: 2, alpha: 3}")
     make(shop(project, trainer), candidate(project, "lora-2"))
     assert trainer.orders == ["lora 2", "lora 2"]
+
+
+def built(project: Project, name: str) -> Variant:
+    """The app with a candidate that needs no training."""
+    repository = load_repository(project.root)
+    suite = repository.suites["desk"]
+    assert suite.candidates is not None
+    return variant(repository, "desk", suite.candidates, candidate(project, name), suite.suite.checks[0], None)
+
+
+def test_only_needed_steps_are_asked(project: Project) -> None:
+    """A check of the varied step needs nothing after it; one of the app's answer needs everything."""
+    assert [step.id for step in built(project, "bare").files.app.steps] == ["sort"]
+    project.edit("suites/desk/suite.yaml", "step: sort, ", "")
+    found = built(project, "bare")
+    assert [step.id for step in found.files.app.steps] == ["sort", "shout"]
+    assert [step.id for step in found.brief.app.steps] == ["sort"]
+
+
+def test_an_adapter_goes_with_its_model(project: Project) -> None:
+    """Another base drops the step's adapter; an adapter of another base is refused; digests tell candidates apart."""
+    write_adapter(project.root / "models/adapters/sorter/1.0.0")
+    project.edit("suites/desk/app.yaml", "    model: tiny\n", "    model: tiny\n    adapter: sorter/1.0.0\n")
+    more = "  - {id: other, model: other}\n  - {id: unfit, model: other, adapter: sorter/1.0.0}\n"
+    project.write({FILE: HEAD + more + "  - {id: none, adapter: null}\n"})
+    assert built(project, "bare").step.adapter == "sorter/1.0.0"
+    assert built(project, "other").step.adapter is None and not built(project, "other").files.adapters
+    with pytest.raises(UsageError, match=r"adapter sorter/1\.0\.0 was trained on tiny"):
+        built(project, "unfit")
+    assert len({built(project, name).files.digest for name in ("bare", "other", "none")}) == 3
+    assert built(project, "bare").files.digest == built(project, "bare").files.digest
 
 
 def test_two_at_once_train_once(project: Project) -> None:

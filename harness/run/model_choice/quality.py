@@ -16,10 +16,12 @@ from harness.evals.scoring import BoundCheck
 from harness.run.gateway import Gateway
 from harness.run.model_choice.variants import Variant
 from harness.serve.engine.hub import cache_identity
-from harness.serve.steps.callers import CachingCaller, EndpointCaller
-from harness.serve.steps.chain import Chain, ChainResult
+from harness.serve.protocol import GenerationRequest
+from harness.serve.steps.callers import Answer, CachingCaller, EndpointCaller, StepError
+from harness.serve.steps.chain import Call, Chain, ChainResult
 from harness.serve.steps.http_step import HttpRunner
 from harness.spec.measurement import Measurement, encode
+from harness.spec.models import Model
 from harness.spec.suites import Case, Suite
 from harness.store import GenerationCache
 
@@ -92,6 +94,7 @@ async def _ask(
             caller = CachingCaller(EndpointCaller(session, gateway.base_url), cache, cache_identity)
             http = HttpRunner(session, cache)
             arm = Arm("candidate", found.files, Chain(found.files, caller, http))
+            await _start_if_asked(found, by, gateway, cache, http)
             scorer = _Named(Scorer((by.check,), STAGE), f"{by.app}@{found.id}")
             run = EvalRun([arm], scorer, row, output, by.suite.concurrency, by.suite.deadline_s, alive=gateway.alive)
             progress = Progress(found.id, len(by.cases) * by.suite.repeats, quiet=by.quiet)
@@ -100,6 +103,31 @@ async def _ask(
     asked.model_calls, asked.cached_calls = caller.misses + http.calls, caller.hits + http.hits
     asked.broken = run.tally.broken
     return asked
+
+
+class _Nobody:
+    """Answers nothing: what it is asked for is not in the cache."""
+
+    async def ask(self, model: Model, request: GenerationRequest, repeat: int) -> Answer:
+        """StepError."""
+        message = f"model {model.name!r} was not asked before"
+        raise StepError(message)
+
+
+async def _start_if_asked(
+    found: Variant, by: Yardstick, gateway: Gateway, cache: GenerationCache, http: HttpRunner
+) -> None:
+    """Start the process now when the first case will need it: the steps' deadlines are for answers, not for that."""
+    if not any(model.pinned for model in found.files.models.values()):
+        return
+    chain = Chain(found.files, CachingCaller(_Nobody(), cache, cache_identity), http)
+    if (await chain.run(call_of(by.cases[0]))).status == "error":
+        await gateway.started()
+
+
+def call_of(case: Case) -> Call:
+    """The case as a question."""
+    return Call(case.inputs, [turn.model_dump() for turn in case.messages], case.id, 0)
 
 
 def figure(

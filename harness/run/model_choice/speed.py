@@ -17,10 +17,10 @@ import numpy as np
 from harness.errors import SignoffError
 from harness.load.noise import MachineWatch
 from harness.run.model_choice.child import CandidateGateway, first_line
-from harness.run.model_choice.quality import Yardstick, figure
+from harness.run.model_choice.quality import Yardstick, call_of, figure
 from harness.run.model_choice.variants import Variant
 from harness.serve.steps.callers import EndpointCaller
-from harness.serve.steps.chain import Call, Chain, StepResult
+from harness.serve.steps.chain import Chain, StepResult
 from harness.serve.steps.http_step import HttpRunner
 from harness.spec.suites import Case
 
@@ -83,7 +83,7 @@ async def _time_all(
     async with contextlib.AsyncExitStack() as stack:
         sessions = {v.id: await stack.enter_async_context(aiohttp.ClientSession()) for v in variants}
         chains = {v.id: _chain(v, gateways[v.id], sessions[v.id]) for v in variants}
-        ready = [v for v in variants if await _warm(v, chains[v.id], cases[0], speeds[v.id])]
+        ready = [v for v in variants if await _warm(v, chains[v.id], gateways[v.id], cases[0], speeds[v.id])]
         watch = _watch([gateways[v.id] for v in ready])
         started = time.monotonic()
         for case in cases:
@@ -105,8 +105,11 @@ def _chain(found: Variant, gateway: CandidateGateway, session: aiohttp.ClientSes
     return Chain(found.brief, EndpointCaller(session, gateway.base_url), HttpRunner(session))
 
 
-async def _warm(found: Variant, chain: Chain, case: Case, speed: Speed) -> bool:
+async def _warm(found: Variant, chain: Chain, gateway: CandidateGateway, case: Case, speed: Speed) -> bool:
     try:
+        if any(model.pinned for model in found.brief.models.values()):
+            # Here, because a step's deadline is for its answer.
+            await gateway.started()
         step, why = await _one(found, chain, case)
     except SignoffError as error:
         step, why = None, first_line(error)
@@ -116,9 +119,8 @@ async def _warm(found: Variant, chain: Chain, case: Case, speed: Speed) -> bool:
 
 async def _one(found: Variant, chain: Chain, case: Case) -> tuple[StepResult | None, str]:
     """The varied step's result; None and the reason when it gave none."""
-    messages = [turn.model_dump() for turn in case.messages]
     try:
-        result = await chain.run(Call(case.inputs, messages, case.id, 0))
+        result = await chain.run(call_of(case))
     except SignoffError as error:
         return None, first_line(error)
     step = result.steps.get(found.step.id)
