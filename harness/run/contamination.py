@@ -155,7 +155,9 @@ def _of_mart(built: BuiltMart) -> Iterator[Learnt]:
         for batch in pq.ParquetFile(built.split(split)).iter_batches(columns=[*keys, *texts]):
             for row in batch.to_pylist():
                 name = "/".join(str(row[key]) for key in keys)
-                yield from (Learnt(name, split, column, row[column]) for column in texts if row[column])
+                yield from (
+                    Learnt(name, split, column, row[column]) for column in texts if isinstance(row[column], str)
+                )
 
 
 def shown_sources(files: AppFiles) -> list[Source]:

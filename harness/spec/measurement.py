@@ -19,6 +19,8 @@ Variant = Literal["baseline", "candidate"]
 class Measurement:
     """One row. ``value`` is None exactly when ``status`` is not ``scored``; ``reason`` then says why.
 
+    A scored row may say in ``reason`` what its value rests on: a gate that counts such rows names them.
+
     ``step`` is empty for the whole app; ``group`` is the cluster that the case belongs to; ``block`` numbers
     the alternating blocks of a paired load test; ``cached`` says that no model was called for the output.
     """
