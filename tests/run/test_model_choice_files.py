@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
+import yaml
 
 from harness.errors import UsageError
 from harness.evals.checks import catalogue
 from harness.run.proposals import FITTING, proposals
 from harness.spec.apps import Task
+from harness.spec.candidates import Candidates
 from harness.spec.repository import load_repository
-from tests.run.project import Project
+from tests.run.project import ROOT, Project
 from tests.run.tiny_choice import APP, CANDIDATES, SUITE, TRAINED, choice_project
 
 FILE = "suites/desk/candidates.yaml"
@@ -62,6 +65,13 @@ def test_mistakes_are_named_with_their_line(project: Project, old: str, new: str
     """Each mistake is an error of the tree, before anything runs."""
     project.edit(FILE, old, new)
     assert said in problems(project)
+
+
+def test_the_example_of_the_documentation_is_valid() -> None:
+    """docs/models.md shows a file that can be used as it stands."""
+    (text,) = re.findall(r"```yaml\n(.*?)```", (ROOT / "docs/models.md").read_text(encoding="utf-8"), re.DOTALL)
+    found = Candidates.model_validate(yaml.safe_load(text))
+    assert len(found.candidates) > 4 and found.candidates[0].fields == {"adapter": None}
 
 
 def test_all_mistakes_at_once(project: Project) -> None:
