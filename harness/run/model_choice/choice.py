@@ -111,13 +111,18 @@ def compare_models(options: Options, wanted: Wanted, training: Training | None =
         outputs = stack.enter_context(work.folder.jsonl(f"artifacts/{STAGE}/outputs.jsonl"))
         asked = {found.id: each for found in variants if (each := _ask(work, found, by, rows, outputs)) is not None}
         answered = [found for found in variants if found.id in asked]
+        _enough(work, len(answered))
         timed = _time(work, answered, by, rows)
-    if len(answered) < 2:
-        why = "; ".join(f"{name}: {text}" for name, text in {**work.left_out, **work.broken}.items())
-        kind = SignoffError if work.broken else UsageError
-        raise kind(f"{len(answered)} of {len(work.chosen)} candidates could be measured, two are needed; {why}")
     data = _data(work, by, answered, asked, timed)
     return Choice(_finish(work, data, asked, started), data)
+
+
+def _enough(work: _Work, answered: int) -> None:
+    """Nobody waits for the times of a single candidate."""
+    if answered < 2:
+        why = "; ".join(f"{name}: {text}" for name, text in {**work.left_out, **work.broken}.items())
+        kind = SignoffError if work.broken else UsageError
+        raise kind(f"{answered} of {len(work.chosen)} candidates could be measured, two are needed; {why}")
 
 
 def _prepare(options: Options, wanted: Wanted, training: Training) -> _Work:
