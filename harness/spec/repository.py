@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from harness.errors import Problem, UsageError
-from harness.spec.adapters import AdapterVersion, load_adapter, unfit
+from harness.spec.adapters import MANIFEST, AdapterVersion, load_adapter, unfit
 from harness.spec.apps import App, FunctionStep, LlmStep
 from harness.spec.base import Spec
 from harness.spec.candidates import CANDIDATES, Candidates, candidate_problems
@@ -262,11 +262,24 @@ def _unknown(recipe: Recipe, shown: str, state: _Loading) -> list[Problem]:
     if prompt and set(recipe.rows.inputs) != set(prompt.front.inputs):
         wrong = f"rows.inputs fills {', '.join(recipe.rows.inputs)}; prompt {recipe.prompt} declares"
         problems.append(Problem(shown, 1, f"{wrong} {', '.join(prompt.front.inputs) or 'none'}"))
-    splits = {recipe.rows.split, recipe.rows.validation} - set(
-        mart.splits if mart else (recipe.rows.split, recipe.rows.validation)
+    if recipe.parent and not (state.root / "models/adapters" / recipe.parent / MANIFEST).is_file():
+        problems.append(
+            Problem(shown, 1, f"parent is {recipe.parent!r}, which is not built; build it, or remove the key")
+        )
+    return problems + (_unknown_rows(recipe, mart, shown) if mart else [])
+
+
+def _unknown_rows(recipe: Recipe, mart: Mart, shown: str) -> list[Problem]:
+    wanted = (
+        ("split", (recipe.rows.split, recipe.rows.validation), tuple(mart.splits)),
+        ("column", (*recipe.rows.inputs.values(), *recipe.rows.columns), mart.columns),
     )
-    problems += [Problem(shown, 1, f"rows: mart {recipe.mart!r} has no split {name!r}") for name in sorted(splits)]
-    return problems
+    return [
+        Problem(shown, 1, f"rows: mart {recipe.mart!r} has no {what} {name!r}; it has {', '.join(known)}")
+        for what, names, known in wanted
+        for name in dict.fromkeys(names)
+        if name not in known
+    ]
 
 
 def _load_app(folder: Path, state: _Loading) -> AppFiles | None:

@@ -16,7 +16,7 @@ import orjson
 from harness.data.marts import BuiltMart, build_mart
 from harness.errors import EXIT_USAGE, SignoffError, UsageError
 from harness.serve.engine.hub import model_folder
-from harness.serve.engine.loader import device
+from harness.serve.engine.loader import THREADS, device
 from harness.spec.adapters import CONFIG, MANIFEST, WEIGHTS, AdapterManifest, AdapterVersion, load_adapter, unfit
 from harness.spec.git import git
 from harness.spec.models import Model
@@ -26,7 +26,7 @@ from harness.spec.repository import load_shared
 from harness.store import digest_file, digest_of, write_atomic
 from harness.store.files import locked, room_for
 from harness.tune.card import CARD, model_card
-from harness.tune.job import DONE, Job
+from harness.tune.job import DONE, FAILED, Job
 from harness.tune.provenance import environment, summary
 
 ADAPTERS = "models/adapters"
@@ -141,7 +141,7 @@ def finetune(request: TuneRequest) -> Tuned:
     with locked(request.cache / "locks" / f"{work.name}.lock"), room_for(work):
         job = job_of(inputs, request, work)
         if not (work / DONE).is_file():
-            _train(job, request)
+            run_training(job, request.processes, request.show)
         results = _results(job, request)
         folder = _assemble(inputs, request, work, results)
         shutil.rmtree(work, ignore_errors=True)
@@ -180,21 +180,28 @@ def job_of(inputs: Inputs, request: TuneRequest, work: Path) -> Job:
     return job
 
 
-def _train(job: Job, request: TuneRequest) -> None:
+def run_training(job: Job, processes: int, show: bool) -> None:
+    """Train a written ``job`` in ``processes`` processes; UsageError and SignoffError are those of the training."""
+    batch = job.recipe.training.batch_size
+    if batch % processes:
+        raise UsageError(f"batch_size {batch} cannot be shared by {processes} processes; it must be a multiple of that")
     command = [sys.executable, "-m"]
     environment_ = dict(os.environ)
-    if request.processes > 1:
-        command += ["accelerate.commands.launch", "--multi_gpu", "--num_processes", str(request.processes)]
+    if processes > 1:
+        command += ["accelerate.commands.launch", "--multi_gpu", "--num_processes", str(processes)]
         command += ["--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no"]
         command += ["--main_process_port", "0", "-m"]
         # accelerate's own name for many processes on a CPU wants MPI; torch's launcher does not.
         environment_ |= {"ACCELERATE_USE_CPU": "true"} if device() == "cpu" else {}
-        environment_.setdefault("OMP_NUM_THREADS", str(max(1, len(os.sched_getaffinity(0)) // request.processes)))
-    run_child([*command, _MODULE, str(job.work / "job.json")], environment_, f"training {job.recipe.key}", request.show)
+        share = str(max(1, len(os.sched_getaffinity(0)) // processes))
+        environment_.setdefault("OMP_NUM_THREADS", share)
+        environment_.setdefault(THREADS, share)
+    run_child(job, [*command, _MODULE, str(job.file)], environment_, show)
 
 
-def run_child(command: list[str], environment_: Mapping[str, str], what: str, show: bool) -> None:
-    """Run a child whose messages are the user's; its exit code says whose mistake it was."""
+def run_child(job: Job, command: list[str], environment_: Mapping[str, str], show: bool) -> None:
+    """Run a child process of ``job``; what it refuses is raised here, with the exit code that it asks for."""
+    (job.work / FAILED).unlink(missing_ok=True)
     done = subprocess.run(
         command,
         env={**environment_, "OMP_WAIT_POLICY": environment_.get("OMP_WAIT_POLICY", "PASSIVE")},
@@ -206,19 +213,21 @@ def run_child(command: list[str], environment_: Mapping[str, str], what: str, sh
     )
     if done.returncode == 0:
         return
-    told = [line.removeprefix("signoff-tune: ") for line in (done.stderr or "").splitlines() if line.strip()]
-    message = told[-1] if told else f"{what} ended with exit code {done.returncode}; its messages stand above"
-    if done.returncode == EXIT_USAGE:
-        raise UsageError(message)
-    raise SignoffError(message)
+    if (job.work / FAILED).is_file():
+        told = orjson.loads((job.work / FAILED).read_bytes())
+        raise (UsageError if told["exit_code"] == EXIT_USAGE else SignoffError)(told["message"])
+    last = [line.strip() for line in (done.stderr or "").splitlines() if line.strip()][-1:]
+    words = last[0] if last else "its messages stand above"
+    raise SignoffError(f"{job.recipe.key}: the process ended with exit code {done.returncode}: {words}")
 
 
 def _results(job: Job, request: TuneRequest) -> dict[str, Any]:
     out = job.work / RESULTS
     if not out.is_file() and job.recipe.method.kind == "lora":
         arms = [f"adapter={job.work}", "bare=-"]
-        command = [sys.executable, "-m", _RESULTS_MODULE, str(job.work / "job.json"), str(out), *arms]
-        run_child(command, os.environ, f"measuring {job.recipe.key}", request.show)
+        run_child(
+            job, [sys.executable, "-m", _RESULTS_MODULE, str(job.file), str(out), *arms], os.environ, request.show
+        )
     found: dict[str, Any] = orjson.loads(out.read_bytes()) if out.is_file() else {}
     return found
 

@@ -28,7 +28,7 @@ def train(job: Job) -> None:
 
     from harness.tune.checkpoints import newest_whole
     from harness.tune.trainer import AnswerTrainer
-    from harness.tune.watchers import Watcher, spent_before
+    from harness.tune.watchers import Watcher, refuse_unreal, spent_before
     from harness.tune.weights import liveness, write_adapter
 
     disable_progress_bars()
@@ -62,6 +62,7 @@ def train(job: Job) -> None:
     finally:
         watcher.stop()
     validation = trainer.evaluate()["eval_loss"]
+    refuse_unreal(recipe.key, trainer.state.global_step, {"validation loss": validation})
     if not trainer.is_world_process_zero():
         return
     write_adapter(job.work, trainer.model, recipe.base)
@@ -87,8 +88,9 @@ def train(job: Job) -> None:
 def refuse_budget(recipe: Recipe, sanity: Sanity) -> None:
     """UsageError for a training that would read more tokens than its budget."""
     asked = recipe.training
-    rows = asked.max_steps * asked.batch_size * asked.accumulate if asked.max_steps else asked.epochs * sanity.rows
-    tokens = round(rows * sanity.tokens / sanity.rows)
+    learned = sanity.rows - sanity.untrained
+    rows = asked.max_steps * asked.batch_size * asked.accumulate if asked.max_steps else asked.epochs * learned
+    tokens = round(rows * sanity.tokens / learned)
     if tokens > recipe.budget.tokens:
         message = (
             f"{recipe.key}: training would read {tokens:,} tokens, more than budget.tokens {recipe.budget.tokens:,}; "
@@ -141,8 +143,6 @@ def training_arguments(recipe: Recipe, work: Path, rows: int) -> Any:
 
     asked = recipe.training
     processes = int(os.environ.get("WORLD_SIZE", "1"))
-    if asked.batch_size % processes:
-        raise SignoffError(f"batch_size {asked.batch_size} cannot be shared by {processes} processes; it must divide")
     saving = {"save_strategy": "steps", "save_steps": asked.checkpoint_steps, "save_total_limit": 2}
     if asked.patience:
         saving |= {
@@ -150,6 +150,8 @@ def training_arguments(recipe: Recipe, work: Path, rows: int) -> Any:
             "eval_steps": asked.checkpoint_steps,
             "load_best_model_at_end": True,
             "metric_for_best_model": "eval_loss",
+            # Else a training that goes on would begin to count its patience anew.
+            "restore_callback_states_from_checkpoint": True,
         }
     steps = asked.max_steps or -(-rows // (asked.batch_size * asked.accumulate)) * asked.epochs
     return TrainingArguments(
@@ -200,12 +202,12 @@ def _history(trainer: Any) -> dict[str, float]:
 
 
 def main(argv: list[str]) -> int:
-    """Train the job of ``argv[0]``; the message of what went wrong is the last line on standard error."""
+    """Train the job of ``argv[0]``; the message of what went wrong lies in its work folder."""
+    job = Job.read(Path(argv[0]))
     try:
-        train(Job.read(Path(argv[0])))
+        train(job)
     except SignoffError as error:
-        print(f"signoff-tune: {error}", file=sys.stderr)
-        return error.exit_code
+        return job.fail(error)
     return 0
 
 

@@ -8,11 +8,12 @@ from typing import Any
 
 import orjson
 
+from harness.errors import SignoffError
 from harness.spec.prompts import Prompt, load_prompt
 from harness.spec.recipes import Recipe
 from harness.store import write_atomic
 
-JOB, DONE = "job.json", "done.json"
+JOB, DONE, FAILED = "job.json", "done.json", "failed.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,12 +31,26 @@ class Job:
     work: Path
     parent: Path | None = None
 
+    @property
+    def file(self) -> Path:
+        """Where ``write`` puts it."""
+        return self.work / JOB
+
     def write(self) -> Path:
         """Write the job into its work folder and return the file."""
         content: dict[str, Any] = asdict(self) | {"recipe": self.recipe.model_dump(mode="json")}
         self.work.mkdir(parents=True, exist_ok=True)
-        write_atomic(self.work / JOB, orjson.dumps(content, default=str))
-        return self.work / JOB
+        write_atomic(self.file, orjson.dumps(content, default=str))
+        return self.file
+
+    def fail(self, error: SignoffError) -> int:
+        """Leave the message of what went wrong for whoever launched this process, and return its exit code.
+
+        A launcher of several processes has an exit code and last words of its own.
+        """
+        told = {"message": str(error), "exit_code": error.exit_code}
+        write_atomic(self.work / FAILED, orjson.dumps(told))
+        return error.exit_code
 
     @classmethod
     def read(cls, file: Path) -> Job:

@@ -70,8 +70,8 @@ def _compared(request: TuneRequest, inputs: Inputs, first: AdapterVersion, secon
     work = request.cache / "again" / f"{request.recipe.name}-compared"
     job, out = job_of(inputs, request, work), work / "compared.json"
     arms = [f"first={first.folder}", f"second={second.folder}"]
-    command = [sys.executable, "-m", "harness.tune.results", str(work / "job.json"), str(out), *arms]
-    run_child(command, os.environ, f"measuring {request.recipe.key}", request.show)
+    command = [sys.executable, "-m", "harness.tune.results", str(job.file), str(out), *arms]
+    run_child(job, command, os.environ, request.show)
     scores = orjson.loads(out.read_bytes())
     shutil.rmtree(Path(job.work), ignore_errors=True)
     return {name: _difference(scores["first"][name], scores["second"][name]) for name in scores["first"]}

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from harness.errors import SignoffError, UsageError
+from harness.errors import SignoffError
 from harness.serve.engine.loader import load_base, load_transformers
 from harness.serve.protocol import Decoding, GenerationRequest
 from harness.store import write_atomic
@@ -112,11 +112,11 @@ def main(argv: list[str]) -> int:
     """Measure the arms of the command line and write their scores."""
     file, out, *named = argv
     arms = {name: None if folder == BARE else Path(folder) for name, _, folder in (arm.partition("=") for arm in named)}
+    job = Job.read(Path(file))
     try:
-        write_atomic(Path(out), orjson.dumps(measure(Job.read(Path(file)), arms)))
-    except (SignoffError, UsageError) as error:
-        print(f"signoff-tune: {error}", file=sys.stderr)
-        return error.exit_code
+        write_atomic(Path(out), orjson.dumps(measure(job, arms)))
+    except SignoffError as error:
+        return job.fail(error)
     return 0
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -55,12 +56,7 @@ class Watcher(TrainerCallback):  # type: ignore[misc]
         loss, norm = float(logs["loss"]), float(logs.get("grad_norm", math.nan))
         self.losses.append(loss)
         self.grad_norms.append(norm)
-        if not math.isfinite(loss) or not math.isfinite(norm):
-            message = (
-                f"{self._name}: loss {loss} and gradient {norm} at step {state.global_step} are no numbers any more; "
-                "lower training.learning_rate in the recipe, or train in float32"
-            )
-            raise SignoffError(message)
+        refuse_unreal(self._name, state.global_step, {"loss": loss, "gradient": norm})
         read = (float(state.epoch or 0.0) - self._epochs_before) * self._epoch_tokens
         told = f"loss {loss:.3f}  {read / max(time.monotonic() - self._began, 1e-9):,.0f} tokens/s"
         self._bar.update(self._task, completed=state.global_step, told=told)
@@ -91,6 +87,18 @@ class Watcher(TrainerCallback):  # type: ignore[misc]
     def stop(self) -> None:
         """Take the bar off the screen."""
         self._bar.stop()
+
+
+def refuse_unreal(name: str, step: int, found: Mapping[str, float]) -> None:
+    """SignoffError when a figure of a training is infinite or not a number."""
+    if all(map(math.isfinite, found.values())):
+        return
+    told = " and ".join(f"{what} {value}" for what, value in found.items())
+    message = (
+        f"{name}: {told} at step {step}: these are no numbers any more; "
+        "lower training.learning_rate in the recipe, or train in float32"
+    )
+    raise SignoffError(message)
 
 
 def spent_before(checkpoint: Path | None) -> float:
