@@ -130,13 +130,17 @@ def report(session: nox.Session) -> None:
 
 @nox.session(venv_backend="none")
 def nightly(session: nox.Session) -> None:
-    """Everything: the gate against the last release, then slow, peer and browser tests, and benchmarks."""
+    """Everything: marts, adapters, the gate against the last release, slow, peer and browser tests, benchmarks."""
     tags = subprocess.run(["git", "tag", "--list", "v*"], capture_output=True, text=True, check=False).stdout.split()
     commands: list[list[str]] = [
+        [str(BIN / "signoff"), "data", "build"],
+        [str(BIN / "signoff"), "adapters", "verify"],
         [str(BIN / "signoff"), "gate", "--profile", "nightly", *(["--baseline", "release"] if tags else [])],
         [PYTHON, "-m", "pytest", "-m", "slow or peer or browser or network"],
         [PYTHON, "benchmarks/gate_simulation.py"],
         [PYTHON, "benchmarks/overhead.py"],
+        [PYTHON, "benchmarks/contamination.py"],
+        [PYTHON, "benchmarks/tuning.py", "--steps", "30", "--rounds", "1"],
     ]
     failed = []
     for command in commands:

@@ -51,7 +51,7 @@ def told(folder: Path) -> dict[str, Any]:
     found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
     if found.get("verdict") in ("fail", "inconclusive", "error") and not found.get("approved"):
         return found
-    reason = "the gate passed, but a test or a benchmark beside it did not" if found else "the gate never ran"
+    reason = "the gate passed, but a mart, an adapter, a test or a benchmark did not" if found else "the gate never ran"
     return broken(f"the nightly job ended as {os.environ['RESULT']}: {reason}", "read the log of the job")
 
 

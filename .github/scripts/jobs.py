@@ -53,6 +53,19 @@ def summary(text: str) -> None:
     _append("GITHUB_STEP_SUMMARY", [text])
 
 
+def complain(title: str, message: str, place: str = "", line: int | None = None) -> None:
+    """Print an error that GitHub shows at line ``line`` of the file ``place``, or beside the run."""
+    where = f"file={escaped(place)},line={line or 1}," if place else ""
+    print(f"::error {where}title={title}::{escaped(message, ('%', chr(13), chr(10)))}", flush=True)
+
+
+def escaped(text: str, signs: tuple[str, ...] = ("%", "\r", "\n", ":", ",")) -> str:
+    """``text`` so that it cannot end its place in a workflow command."""
+    for sign in signs:
+        text = text.replace(sign, f"%{ord(sign):02X}")
+    return text
+
+
 def keep(source: Path, target: Path) -> None:
     """Copy a run folder over what an earlier run of the script left at ``target``."""
     shutil.rmtree(target, ignore_errors=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from jobs import PLAN, baseline, outputs, signoff, summary
+from jobs import PLAN, baseline, complain, outputs, signoff, summary
 
 
 def main() -> int:
@@ -36,15 +36,7 @@ def report_problems(told: dict[str, Any]) -> None:
     """Print each problem as a command that GitHub shows at its line."""
     print(told["error"])
     for problem in told["problems"]:
-        place = f"file={escaped(problem['path'])},line={problem['line'] or 1}"
-        print(f"::error {place},title=Signoff check::{escaped(problem['message'], ('%', chr(13), chr(10)))}")
-
-
-def escaped(text: str, signs: tuple[str, ...] = ("%", "\r", "\n", ":", ",")) -> str:
-    """``text`` so that it cannot end its place in a workflow command."""
-    for sign in signs:
-        text = text.replace(sign, f"%{ord(sign):02X}")
-    return text
+        complain("Signoff check", problem["message"], problem["path"], problem["line"])
 
 
 if __name__ == "__main__":

@@ -20,16 +20,18 @@ from harness.report.comment import bare, broken, markdown
 PARTS, REPORT, COMMENT = OUT / "parts", OUT / "verdict", OUT / "comment/comment.json"
 WORDS = {"failure": "failed", "cancelled": "was cancelled", "skipped": "was skipped although it was needed"}
 BROKEN = 3
+LOOK = "look at the job that is named first, and run it again"
 
 
 def main() -> int:
     """0 only when every job did its work and every required gate of every affected app passed or was approved."""
     plan = json.loads(PLAN.read_text(encoding="utf-8")) if PLAN.is_file() else None
-    lost = [*lost_jobs(json.loads(os.environ["NEEDS"]), plan), *lost_parts(plan)]
+    needs = json.loads(os.environ["NEEDS"])
+    lost = [*lost_jobs(needs, plan), *lost_parts(plan)]
     code = 0
     if plan is not None and plan["any"]:
         code = decide(plan)
-    told = brief(plan, code, lost)
+    told = brief(plan, code, lost, unbuilt(needs.get("adapters", {})) or LOOK)
     COMMENT.parent.mkdir(parents=True, exist_ok=True)
     COMMENT.write_text(json.dumps(told), encoding="utf-8")
     summary(markdown(told))
@@ -43,10 +45,15 @@ def lost_jobs(needs: Mapping[str, Any], plan: Mapping[str, Any] | None) -> list[
     """What is wrong with the jobs before this one; a job may be skipped only where the plan asks nothing of it."""
     idle = plan is not None and not plan["jobs"]
     return [
-        f"job {name} {WORDS.get(need['result'], need['result'])}"
+        f"job {name} {WORDS.get(need['result'], need['result'])}{': ' * bool(unbuilt(need))}{unbuilt(need)}"
         for name, need in needs.items()
         if need["result"] != "success" and not (name == "measure" and need["result"] == "skipped" and idle)
     ]
+
+
+def unbuilt(need: Mapping[str, Any]) -> str:
+    """What the job ``adapters`` asks somebody to do; empty for the other jobs."""
+    return str((need.get("outputs") or {}).get("told") or "")
 
 
 def lost_parts(plan: Mapping[str, Any] | None) -> list[str]:
@@ -82,12 +89,11 @@ def decide(plan: Mapping[str, Any]) -> int:
     return code
 
 
-def brief(plan: Mapping[str, Any] | None, code: int, lost: list[str]) -> dict[str, Any]:
-    """What the pull request is told: the gate's own words, or why there are none."""
+def brief(plan: Mapping[str, Any] | None, code: int, lost: list[str], action: str) -> dict[str, Any]:
+    """What the pull request is told: the gate's own words, or why there are none; ``action`` mends what was lost."""
     written = REPORT / "comment.json"
     told = json.loads(written.read_text(encoding="utf-8")) if written.is_file() else None
     if lost:
-        action = "look at the job that is named first, and run it again"
         red = broken(lost[0], action)
         reasons = [*(reason[:300] for reason in lost), *(told["reasons"] if told else [])][:3]
         # A verdict that failed is no less red for a job that broke as well.

@@ -31,7 +31,7 @@ def verdict(monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
 
 def needs(**results: str) -> dict[str, dict[str, str]]:
     """How the jobs ended; those that are not named succeeded."""
-    return {name: {"result": results.get(name, "success")} for name in ("tests", "check", "measure")}
+    return {name: {"result": results.get(name, "success")} for name in ("adapters", "tests", "check", "measure")}
 
 
 @pytest.mark.parametrize(
@@ -44,9 +44,24 @@ def needs(**results: str) -> dict[str, dict[str, str]]:
         (IDLE, {"tests": "skipped", "measure": "skipped"}, ["job tests was skipped although it was needed"]),
         (IDLE, {"check": "cancelled", "measure": "skipped"}, ["job check was cancelled"]),
         (BUSY, {"measure": "failure"}, ["job measure failed"]),
+        (IDLE, {"adapters": "cancelled", "measure": "skipped"}, ["job adapters was cancelled"]),
+        (BUSY, {"adapters": "skipped"}, ["job adapters was skipped although it was needed"]),
         (BUSY, {"measure": "something new"}, ["job measure something new"]),
     ],
 )
 def test_only_success_counts(verdict: ModuleType, plan: Any, ended: dict[str, str], said: list[str]) -> None:
     """Anything but success is red, but for a stage that the plan did not ask for."""
     assert verdict.lost_jobs(needs(**ended), plan) == said
+
+
+def test_what_an_unbuilt_adapter_needs_is_told(verdict: ModuleType) -> None:
+    """The sentence of the job that built it is the first reason and the next action, whatever else broke for it."""
+    ended = needs(adapters="failure", check="failure", measure="skipped")
+    ended["adapters"]["outputs"] = {"told": "sorter/1.0.0 was built here and must be committed"}  # type: ignore[assignment]
+    lost = [*verdict.lost_jobs(ended, None), *verdict.lost_parts(None)]
+    told = verdict.brief(None, 0, lost, verdict.unbuilt(ended["adapters"]))
+    assert told["reasons"][:2] == [
+        "job adapters failed: sorter/1.0.0 was built here and must be committed", "job check failed",
+    ]  # fmt: skip
+    assert (told["verdict"], told["next_action"]) == ("error", "sorter/1.0.0 was built here and must be committed")
+    assert verdict.unbuilt({"result": "success"}) == ""

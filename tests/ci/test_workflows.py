@@ -153,7 +153,7 @@ def test_pull_requests_only_read_caches() -> None:
                     assert path.name == "nightly.yml"
                     assert "default_branch" in step["if"]
                 if action.startswith("actions/cache/"):
-                    assert "hashFiles('constraints.txt', 'models/**')" in step["with"]["key"]
+                    assert "hashFiles('constraints.txt', 'models/*/model.yaml')" in step["with"]["key"]
 
 
 def test_comments_run_trusted_code_only() -> None:
