@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from nox.command import CommandFailed
 
+from harness.cli.main import parser
 from harness.report.comment import bare
 from tests.ci.hub import BOT, Hub, hub
 from tests.run.project import REWORDED, ROOT, make_project
@@ -76,6 +80,34 @@ def test_twins_are_closed_and_people_left_alone(github: Hub, tmp_path: Path) -> 
     night(github, tmp_path, "failure", FAIL)
     assert [one["state"] for one in github.issues] == ["open", "closed", "open"]
     assert "Signoff: fail" in github.issues[0]["body"]
+
+
+def test_every_command_of_the_night_exists(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the session runs is understood by the command line and by the benchmarks; one failure hides no other."""
+    spec = importlib.util.spec_from_file_location("noxfile", ROOT / "noxfile.py")
+    assert spec is not None and spec.loader is not None
+    noxfile = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(noxfile)
+    monkeypatch.setattr(noxfile, "environment", lambda session: None)
+    ran: list[list[str]] = []
+    said: list[str] = []
+
+    def run(*command: str, **more: Any) -> None:
+        ran.append(list(command))
+        raise CommandFailed
+
+    noxfile.nightly(SimpleNamespace(posargs=[], run=run, error=said.append))
+    for name, *words in ran:
+        if Path(name).name == "signoff":
+            parser().parse_args(words)
+        elif words[0].startswith("benchmarks/"):
+            command = [sys.executable, str(ROOT / words[0]), "--help"]
+            told = subprocess.run(command, capture_output=True, text=True, check=True)
+            assert all(word in told.stdout for word in words[1:] if word.startswith("--")), words
+        else:
+            assert words[:2] == ["-m", "pytest"]
+    for part in ("data build", "adapters verify", "gate --profile", "benchmarks/tuning.py --steps", "-m pytest"):
+        assert part in said[0], said
 
 
 def test_a_release_is_compared_with_the_one_before(tmp_path: Path) -> None:
