@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
@@ -36,7 +37,7 @@ class Gateway:
         }
         self._log = log
         self._server: LocalServer | None = None
-        self._lock = asyncio.Lock()
+        self._starting = threading.Lock()
 
     @property
     def url(self) -> str | None:
@@ -49,15 +50,17 @@ class Gateway:
 
     async def started(self) -> str:
         """The child's root URL; started by the first who asks."""
-        async with self._lock:
-            if self._server is None:
-                self._server = await asyncio.to_thread(self._start)
-        return self._server.url
+        server = self._server or await asyncio.to_thread(self._start)
+        return server.url
 
     def _start(self) -> LocalServer:
-        server = LocalServer("harness.serve.service:build_gateway", args=self._args, log=self._log)
-        server.__enter__()
-        return server
+        # A thread goes on when whoever waits for it gives up: what it started must be known to the next who asks.
+        with self._starting:
+            if self._server is None:
+                server = LocalServer("harness.serve.service:build_gateway", args=self._args, log=self._log)
+                server.__enter__()
+                self._server = server
+            return self._server
 
     def alive(self) -> None:
         """Raise SignoffError with the child's last words when it died."""
@@ -70,5 +73,6 @@ class Gateway:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._server is not None:
-            self._server.__exit__(kind, error, trace)
+        with self._starting:
+            if self._server is not None:
+                self._server.__exit__(kind, error, trace)
