@@ -16,6 +16,7 @@ from harness.spec.models import Model
 from harness.store import digest_file, digest_of
 
 WEIGHTS, CONFIG, MANIFEST = "adapter_model.safetensors", "adapter_config.json", "manifest.json"
+_LFS = b"version https://git-lfs.github.com/spec/v1"
 
 
 class AdapterManifest(Spec):
@@ -78,17 +79,25 @@ def load_adapter(folder: Path, shown: str) -> tuple[AdapterVersion | None, list[
             Problem(path, 1, f"{'.'.join(map(str, item['loc'])) or 'the manifest'}: {item['msg']}")
             for item in error.errors()
         ]
-    problems = []
+    problems: list[Problem] = []
     if (manifest.name, manifest.version) != (folder.parent.name, folder.name):
         wrong = f"it is of {manifest.name}/{manifest.version}, but lies in {folder.parent.name}/{folder.name}"
         problems.append(Problem(path, 1, wrong))
     for name, stated in ((WEIGHTS, manifest.weights_sha256), (CONFIG, manifest.config_sha256)):
         if not (folder / name).is_file():
             problems.append(Problem(f"{shown}/{name}", None, "is missing; restore it or build the adapter again"))
-        elif (found := digest_file(folder / name)) != stated:
+        elif (found := digest_file(folder / name)) != stated and _pointer(folder / name):
+            problems.append(Problem(f"{shown}/{name}", None, "lies in Git LFS and was not fetched; run: git lfs pull"))
+        elif found != stated:
             wrong = f"has sha256 {found[:12]}…, the manifest says {stated[:12]}…; restore it or build it again"
             problems.append(Problem(f"{shown}/{name}", None, wrong))
     return (None, problems) if problems else (AdapterVersion(manifest, folder), [])
+
+
+def _pointer(file: Path) -> bool:
+    """Whether Git LFS left its pointer in the place of a file."""
+    with file.open("rb") as stream:
+        return stream.read(len(_LFS)) == _LFS
 
 
 def unfit(adapter: AdapterVersion, model: Model) -> str | None:

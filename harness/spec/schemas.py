@@ -23,6 +23,7 @@ from harness.spec.monitor import Monitor
 from harness.spec.probes import Probes
 from harness.spec.promptfoo import PromptfooProfile
 from harness.spec.prompts import FrontMatter
+from harness.spec.recipes import Recipe
 from harness.spec.serving import Serving
 from harness.spec.suites import Case, ExternalCases, Suite
 from harness.spec.traffic import Traffic
@@ -48,6 +49,7 @@ FILES: Mapping[str, tuple[type[BaseModel], str]] = {
     "serve": (Serving, "serve.yaml in the repository's root"),
     "model": (Model, "models/<name>/model.yaml"),
     "mart": (Mart, "data/<mart>/mart.yaml"),
+    "recipe": (Recipe, "models/adapters/<name>/recipe.yaml"),
     "prompt": (FrontMatter, "front matter of prompts/<app>/<step>/<version>.prompty"),
 }
 """The kinds of file: the object that each is read into, and where such files lie."""

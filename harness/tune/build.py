@@ -31,6 +31,7 @@ from harness.tune.provenance import environment, summary
 
 ADAPTERS = "models/adapters"
 RESULTS = "results.json"
+_ROOM = "put the repository on a larger disk"
 _MODULE, _RESULTS_MODULE = "harness.tune.child", "harness.tune.results"
 
 
@@ -134,11 +135,13 @@ def finetune(request: TuneRequest) -> Tuned:
     full disk, SignoffError when the training process fails.
     """
     inputs = inputs_of(request.root, request.cache, request.recipe)
-    found = built(request.out)
-    if found is not None and not inputs.differs_from(found.manifest):
+    if found := _unchanged(request, inputs):
         return _tuned(found, fresh=False)
     work = request.cache / "tuning" / f"{request.recipe.name}-{inputs.digest[:16]}"
     with locked(request.cache / "locks" / f"{work.name}.lock"), room_for(work):
+        # Another process may have built it while this one waited.
+        if found := _unchanged(request, inputs):
+            return _tuned(found, fresh=False)
         job = job_of(inputs, request, work)
         if not (work / DONE).is_file():
             run_training(job, request.processes, request.show)
@@ -150,13 +153,19 @@ def finetune(request: TuneRequest) -> Tuned:
     return _tuned(found, fresh=True)
 
 
+def _unchanged(request: TuneRequest, inputs: Inputs) -> AdapterVersion | None:
+    found = built(request.out)
+    return None if found is None or inputs.differs_from(found.manifest) else found
+
+
 def built(folder: Path) -> AdapterVersion | None:
     """The whole adapter version in ``folder``; None when there is none, UsageError for one that is damaged."""
     if not (folder / MANIFEST).is_file():
         return None
     found, problems = load_adapter(folder, str(folder))
     if found is None:
-        raise UsageError.of(problems)
+        wrong = "; ".join(map(str, problems))
+        raise UsageError(f"{wrong}. Restore what was committed, or remove the folder to have it built again", problems)
     return found
 
 
@@ -257,14 +266,18 @@ def _assemble(inputs: Inputs, request: TuneRequest, work: Path, results: dict[st
     )
     scratch = request.out.with_name(f".{request.out.name}.building")
     old = request.out.with_name(f".{request.out.name}.old")
-    with room_for(request.out, mend="free some space on the disk of the repository"):
+    with room_for(request.out, _ROOM):
         for left in (scratch, old):
             shutil.rmtree(left, ignore_errors=True)
-        scratch.mkdir(parents=True)
-        for name in (WEIGHTS, CONFIG):
-            shutil.copyfile(work / name, scratch / name)
-        write_atomic(scratch / CARD, model_card(manifest, recipe, inputs).encode())
-        write_atomic(scratch / MANIFEST, dump(manifest))
+        try:
+            scratch.mkdir(parents=True)
+            for name in (WEIGHTS, CONFIG):
+                shutil.copyfile(work / name, scratch / name)
+            write_atomic(scratch / CARD, model_card(manifest, recipe, inputs).encode(), _ROOM)
+            write_atomic(scratch / MANIFEST, dump(manifest), _ROOM)
+        except BaseException:
+            shutil.rmtree(scratch, ignore_errors=True)
+            raise
         if request.out.exists():
             request.out.rename(old)
         scratch.rename(request.out)

@@ -79,7 +79,7 @@ def train(job: Job) -> None:
         "seconds": watcher.seconds,
         "threads": threads,
         "processes": arguments.world_size,
-        "device": str(arguments.device),
+        "device": arguments.device.type,
         "tokenizer_template": tokenizer_template_digest(tokenizer),
     }
     write_atomic(job.work / DONE, orjson.dumps(figures, option=orjson.OPT_INDENT_2))

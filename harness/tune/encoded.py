@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from harness.errors import UsageError
 from harness.serve.engine.chat_text import ChatText
 from harness.serve.protocol import Message
-from harness.spec.prompts import Prompt
+from harness.spec.prompts import Prompt, PromptInputError
 from harness.spec.recipes import Rows
 
 if TYPE_CHECKING:
@@ -29,7 +30,10 @@ class Encoded:
 
 @dataclass(frozen=True, slots=True)
 class Sanity:
-    """What became of the rows: ``truncated`` lost the front of their prompt, ``untrained`` have no token to learn."""
+    """What became of the rows: ``truncated`` lost the front of their prompt, ``untrained`` have no token to learn.
+
+    The latter have no answer, one that leaves no room for a question, or a question that the prompt refuses.
+    """
 
     rows: int
     truncated: int
@@ -55,28 +59,39 @@ class Encoder:
         self._chat = ChatText(tokenizer)
         self._prompt, self._rows, self._length = prompt, rows, length
         self._end = self._chat.encode(str(tokenizer.eos_token))
+        # An answer that spells a control token must not teach that turns end there.
+        self._plain = copy.deepcopy(tokenizer.backend_tokenizer)
+        self._plain.encode_special_tokens = True
 
     def messages(self, row: Mapping[str, Any]) -> list[Message]:
         """The conversation that asks for ``row``'s answer; raises what the prompt refuses."""
-        values = {name: row[column] for name, column in self._rows.inputs.items()}
-        return [Message(turn["role"], turn["content"]) for turn in self._prompt.render(values)]
+        return conversation(self._prompt, self._rows, row)
 
     def encode(self, rows: Sequence[Mapping[str, Any]]) -> tuple[list[Encoded], Sanity]:
-        """The rows that have something to learn, in their order, and what became of all of them."""
+        """The rows that have something to learn, in their order, and what became of all of them.
+
+        Raises UsageError for columns that are absent and when the prompt refuses all that could be asked.
+        """
         refuse_columns(rows, self._rows)
-        made, truncated = [], 0
+        made, truncated, refused = [], 0, ""
         for row in rows:
             text = answer_text(row, self._rows)
             if text is None:
                 continue
-            answer = self._chat.encode(text[0]) + (self._end if text[1] else [])
-            prompt = self._chat.prompt(self.messages(row))
+            try:
+                prompt = self._chat.prompt(self.messages(row))
+            except PromptInputError as error:
+                # Serving refuses such a message as well: nobody will ever ask it.
+                refused = refused or str(error)
+                continue
+            answer = [*self._plain.encode(text[0], add_special_tokens=False).ids, *(self._end if text[1] else [])]
             cut = len(prompt) + len(answer) - self._length
             truncated += cut > 0
             # What is lost is the beginning of the question: the answer is what is learned.
-            prompt, answer = prompt[max(cut, 0) :], answer[: self._length - 1]
-            if prompt and answer:
+            if (prompt := prompt[max(cut, 0) :]) and answer:
                 made.append(Encoded((*prompt, *answer), len(answer)))
+        if refused and not made:
+            raise UsageError(f"recipe rows: no row can be asked: {refused}")
         counts = Sanity(
             len(rows),
             truncated,
@@ -85,6 +100,12 @@ class Encoder:
             sum(each.answer for each in made),
         )
         return made, counts
+
+
+def conversation(prompt: Prompt, rows: Rows, row: Mapping[str, Any]) -> list[Message]:
+    """What asks for ``row``'s answer; raises PromptInputError for what the prompt refuses."""
+    values = {name: row[column] for name, column in rows.inputs.items()}
+    return [Message(turn["role"], turn["content"]) for turn in prompt.render(values)]
 
 
 def answer_text(row: Mapping[str, Any], rows: Rows) -> tuple[str, bool] | None:

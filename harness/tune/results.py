@@ -18,8 +18,9 @@ import orjson
 from harness.errors import SignoffError
 from harness.serve.engine.loader import load_base, load_transformers
 from harness.serve.protocol import Decoding, GenerationRequest
+from harness.spec.prompts import Prompt, PromptInputError
 from harness.store import write_atomic
-from harness.tune.encoded import Encoder, answer_text
+from harness.tune.encoded import Encoder, answer_text, conversation
 from harness.tune.job import Job, read_rows
 
 if TYPE_CHECKING:
@@ -43,11 +44,17 @@ class Answers:
 
 
 def measure(job: Job, arms: Mapping[str, Path | None]) -> dict[str, dict[str, list[int]]]:
-    """Ask every arm for the answers of the split ``test``; the arms by name, None is the bare model."""
-    rows = [row for row in read_rows(job.rows["test"]) if _taught(row, job)]
+    """Ask every arm for the answers of the split ``test``; the arms by name, None is the bare model.
+
+    Rows whose answer is not wholly known, or which the prompt refuses, are not asked; without others there is no arm.
+    """
+    prompt = job.load_prompt()
+    rows = [row for row in read_rows(job.rows["test"]) if _taught(row, job, prompt)]
+    if not rows:
+        return {}
     engine = load_transformers(job.model, "float32", job.recipe.training.threads)
     _, tokenizer = load_base(job.model, "float32")
-    encoder = Encoder(tokenizer, job.load_prompt(), job.recipe.rows, job.recipe.training.sequence_length)
+    encoder = Encoder(tokenizer, prompt, job.recipe.rows, job.recipe.training.sequence_length)
     wanted = [answer_text(row, job.recipe.rows) for row in rows]
     longest = max(len(tokenizer.encode(each[0])) for each in wanted if each) + _SPARE_TOKENS
     found = {}
@@ -66,9 +73,15 @@ def measure(job: Job, arms: Mapping[str, Path | None]) -> dict[str, dict[str, li
     return found
 
 
-def _taught(row: Mapping[str, Any], job: Job) -> bool:
+def _taught(row: Mapping[str, Any], job: Job, prompt: Prompt) -> bool:
     text = answer_text(row, job.recipe.rows)
-    return text is not None and text[1]
+    if text is None or not text[1]:
+        return False
+    try:
+        conversation(prompt, job.recipe.rows, row)
+    except PromptInputError:
+        return False
+    return True
 
 
 def _answers(engine: TransformersEngine, asked: Sequence[GenerationRequest]) -> list[str]:

@@ -18,8 +18,10 @@ def answer_loss(model: Any, part: Mapping[str, torch.Tensor]) -> torch.Tensor:
     """The summed cross-entropy of the answers' tokens ``[]``; only their places go through the output layer."""
     labels = part["labels"][:, 1:]
     places = (labels != IGNORED).any(0).nonzero().flatten()
-    # Weights that are kept in float32 are multiplied in the base's precision: half the memory, twice the speed.
-    with torch.autocast(part["input_ids"].device.type, torch.bfloat16, enabled=model.dtype == torch.bfloat16):
+    # Weights that are kept in float32 are multiplied in the base's precision: half the memory, twice the speed. The
+    # first weight is the base's; a model that several processes share states no dtype of its own.
+    half = next(model.parameters()).dtype == torch.bfloat16
+    with torch.autocast(part["input_ids"].device.type, torch.bfloat16, enabled=half):
         logits = model(input_ids=part["input_ids"], logits_to_keep=places, use_cache=False).logits
     wanted = labels[:, places]
     learned = wanted != IGNORED

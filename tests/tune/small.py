@@ -16,7 +16,8 @@ from harness.serve.engine.tiny import save_tiny
 from harness.spec.recipes import Recipe
 from harness.store import convert_once
 from harness.tune import TuneRequest
-from harness.tune.job import Job
+from harness.tune.build import RESULTS
+from harness.tune.job import DONE, Job
 from tests.run.project import ROOT, Project
 
 SHA256 = "ab" * 32
@@ -99,9 +100,9 @@ def recipe(**changed: Any) -> Recipe:
     return Recipe.model_validate(made)
 
 
-def tiny_cache(cache: Path) -> Path:
+def tiny_cache(cache: Path, sha256: str = SHA256) -> Path:
     """A cache that holds the tiny model as if it had been converted; the model's folder."""
-    return convert_once(f"tiny-{SHA256[:16]}-r{ENGINE_REVISION}", cache, save_tiny)
+    return convert_once(f"tiny-{sha256[:16]}-r{ENGINE_REVISION}", cache, save_tiny)
 
 
 def tree(root: Path, rows: Sequence[Mapping[str, Any]] | None = None, **changed: Any) -> Project:
@@ -166,3 +167,32 @@ def finish(process: subprocess.Popen[str], code: int = 0) -> str:
     _, said = process.communicate(timeout=300)
     assert process.returncode == code, said
     return said
+
+
+def trained_at_once(made: Job, processes: int = 1, show: bool = False, *, seed: int = 0) -> None:
+    """Stands for a training that took place: weights of ``seed``, figures, and answers of both arms."""
+    import torch
+    from peft import LoraConfig, get_peft_model
+
+    from harness.serve.engine.loader import tokenizer_template_digest
+    from harness.serve.engine.tiny import tiny_model, tiny_tokenizer
+    from harness.tune.weights import write_adapter
+
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        asked = made.recipe.method
+        config = LoraConfig(r=asked.rank, lora_alpha=asked.alpha, target_modules="all-linear", task_type="CAUSAL_LM")
+        model = get_peft_model(tiny_model(), config)
+        for name, weight in model.named_parameters():
+            if "lora_B" in name:
+                torch.nn.init.normal_(weight, std=0.3)
+    write_adapter(made.work, model, made.recipe.base)
+    figures = {
+        "rows": 40, "rows_truncated": 1, "rows_untrained": 2, "tokens": 4000, "tokens_trained": 400,
+        "validation_rows": 12, "validation_loss": 0.5, "steps": 10, "epochs": 2.0, "mean_loss": 1.0, "first_loss": 3.0,
+        "last_loss": 0.4, "grad_norm": 2.0, "liveness": 1.5, "seconds": 12.0, "threads": 1, "processes": processes,
+        "device": "cpu", "tokenizer_template": tokenizer_template_digest(tiny_tokenizer()),
+    }  # fmt: skip
+    (made.work / DONE).write_bytes(orjson.dumps(figures))
+    scores = {"adapter": {"topic": [1] * 9 + [0]}, "bare": {"topic": [0] * 10}}
+    (made.work / RESULTS).write_bytes(orjson.dumps(scores))
