@@ -134,7 +134,7 @@ def _rewritten(case: Case, rewriting: Mapping[str, Rewriting], shown: str) -> Ca
     inputs = dict(case.inputs)
     for name, rewrite in rewriting.items():
         try:
-            text = rewrite(inputs[name], case.id)
+            text: Any = rewrite(inputs[name], case.id)
         except Exception as error:
             message = f"rewrite of {name!r} raised {type(error).__name__}: {error}"
             raise UsageError.of([Problem(shown, None, f"case {case.id}: {message}")]) from error
