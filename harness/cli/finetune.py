@@ -40,6 +40,13 @@ def add(sub: argparse._SubParsersAction[Parser]) -> None:
         "signoff adapters verify",
         verify_command,
     )
+    command(
+        adapters,
+        "fetch",
+        "bring weights that lie in a store and not in git, compared with their manifests",
+        "signoff adapters fetch",
+        fetch_command,
+    )
 
 
 def finetune_command(args: Namespace) -> int:
@@ -141,6 +148,23 @@ def verify_command(args: Namespace) -> int:
     if not found:
         print("no adapter version is built; build one with: signoff finetune")
     return EXIT_FAIL if wrong else 0
+
+
+def fetch_command(args: Namespace) -> int:
+    """``signoff adapters fetch``."""
+    from dataclasses import asdict
+
+    from harness.tune import fetch_adapters
+
+    found = fetch_adapters(args.root)
+    if args.json:
+        print_json({"adapters": [asdict(each) for each in found]})
+        return 0
+    for each in found:
+        print(f"{each.key}: {'fetched from' if each.fresh else 'here already, as at'} {each.url}, {each.bytes:,} bytes")
+    if not found:
+        print("no adapter version has its weights in a store")
+    return 0
 
 
 def _entry(version: Any) -> dict[str, Any]:

@@ -24,7 +24,7 @@ class AdapterManifest(Spec):
 
     What an adapter must match, or it is not served: ``base`` with the sha256 of its file, ``tokenizer_template`` (the
     digest of tokenizer and chat template that the engine states), weights and configuration. What it was made from is
-    ``provenance``: shown, never required.
+    ``provenance``: shown, never required. ``weights_url`` is where weights that do not lie in git are fetched from.
     """
 
     name: Slug
@@ -34,6 +34,7 @@ class AdapterManifest(Spec):
     tokenizer_template: Sha256
     weights_sha256: Sha256
     config_sha256: Sha256
+    weights_url: str | None = None
     provenance: dict[str, Any] = Field(default_factory=dict)
 
 
@@ -52,7 +53,7 @@ class AdapterVersion:
     @cached_property
     def digest(self) -> str:
         """sha256 over all that decides what it does: weights, configuration, base, tokenizer and template."""
-        return digest_of(self.manifest.model_dump(exclude={"name", "version", "base", "provenance"}))
+        return digest_of(self.manifest.model_dump(exclude={"name", "version", "base", "weights_url", "provenance"}))
 
     @property
     def served_name(self) -> str:
@@ -85,7 +86,9 @@ def load_adapter(folder: Path, shown: str) -> tuple[AdapterVersion | None, list[
         problems.append(Problem(path, 1, wrong))
     for name, stated in ((WEIGHTS, manifest.weights_sha256), (CONFIG, manifest.config_sha256)):
         if not (folder / name).is_file():
-            problems.append(Problem(f"{shown}/{name}", None, "is missing; restore it or build the adapter again"))
+            mend = f"it lies at {manifest.weights_url}; fetch it with: signoff adapters fetch"
+            mend = mend if name == WEIGHTS and manifest.weights_url else "restore it or build the adapter again"
+            problems.append(Problem(f"{shown}/{name}", None, f"is missing; {mend}"))
         elif (found := digest_file(folder / name)) != stated and _pointer(folder / name):
             problems.append(Problem(f"{shown}/{name}", None, "lies in Git LFS and was not fetched; run: git lfs pull"))
         elif found != stated:

@@ -101,7 +101,8 @@ class Recipe(Spec):
     """``models/adapters/<name>/recipe.yaml``.
 
     ``version`` is what the build is called; a released version is never built again with another recipe: raise it.
-    ``parent`` is an adapter version whose weights training starts from.
+    ``parent`` is an adapter version whose weights training starts from. ``store`` is where the weights are kept when
+    they are too large for git: a URL that fsspec knows (``s3://bucket/adapters``).
     """
 
     name: Slug
@@ -115,6 +116,7 @@ class Recipe(Spec):
     training: Training = Training()
     budget: Budget = Budget()
     parent: str | None = Field(default=None, pattern=r"^[a-z0-9][a-z0-9_.-]*/\d+\.\d+\.\d+$")
+    store: str | None = Field(default=None, pattern=r"^[a-z][a-z0-9+.-]*://.+")
     licence: str
     limits: tuple[str, ...] = ()
 
@@ -125,8 +127,9 @@ class Recipe(Spec):
 
     @property
     def digest(self) -> str:
-        """sha256 over everything that may change the weights; words for people and the budget do not."""
-        return digest_of(self.model_dump(mode="json", exclude={"description", "limits", "licence", "budget"}))
+        """sha256 over everything that may change the weights; words for people, budget and store do not."""
+        words = {"description", "limits", "licence", "budget", "store"}
+        return digest_of(self.model_dump(mode="json", exclude=words))
 
 
 def load_recipe(folder: Path, shown: str) -> tuple[Recipe | None, list[Problem]]:

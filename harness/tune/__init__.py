@@ -2,16 +2,19 @@
 
 from harness.tune.build import ADAPTERS, Inputs, Tuned, TuneRequest, built, finetune, inputs_of
 from harness.tune.rebuild import Rebuilt, rebuild
+from harness.tune.stored import Fetched, fetch_adapters
 from harness.tune.verify import Verified, verify_adapters
 
 __all__ = [
     "ADAPTERS",
+    "Fetched",
     "Inputs",
     "Rebuilt",
     "TuneRequest",
     "Tuned",
     "Verified",
     "built",
+    "fetch_adapters",
     "finetune",
     "inputs_of",
     "rebuild",

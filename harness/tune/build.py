@@ -28,6 +28,7 @@ from harness.store.files import locked, room_for
 from harness.tune.card import CARD, model_card
 from harness.tune.job import DONE, FAILED, Job
 from harness.tune.provenance import environment, summary
+from harness.tune.stored import put_weights
 
 ADAPTERS = "models/adapters"
 RESULTS = "results.json"
@@ -246,14 +247,15 @@ def _assemble(inputs: Inputs, request: TuneRequest, work: Path, results: dict[st
     recipe, figures = inputs.recipe, orjson.loads((work / DONE).read_bytes())
     if figures["liveness"] == 0:
         raise SignoffError(f"{recipe.key}: the adapter changes nothing; look at the learning rate and at the rows")
-    template = figures.pop("tokenizer_template")
+    template, sha256 = figures.pop("tokenizer_template"), digest_file(work / WEIGHTS)
     manifest = AdapterManifest(
         name=recipe.name,
         version=recipe.version,
         base=recipe.base,
         base_sha256=inputs.model.sha256 or "",
         tokenizer_template=template,
-        weights_sha256=digest_file(work / WEIGHTS),
+        weights_sha256=sha256,
+        weights_url=put_weights(recipe.store, work / WEIGHTS, sha256) if recipe.store else None,
         config_sha256=digest_file(work / CONFIG),
         provenance=inputs.provenance
         | {
@@ -273,6 +275,8 @@ def _assemble(inputs: Inputs, request: TuneRequest, work: Path, results: dict[st
             scratch.mkdir(parents=True)
             for name in (WEIGHTS, CONFIG):
                 shutil.copyfile(work / name, scratch / name)
+            if recipe.store:
+                (scratch / ".gitignore").write_text(f"/{WEIGHTS}\n", encoding="utf-8")
             write_atomic(scratch / CARD, model_card(manifest, recipe, inputs).encode(), _ROOM)
             write_atomic(scratch / MANIFEST, dump(manifest), _ROOM)
         except BaseException:

@@ -67,6 +67,19 @@ class Encoder:
         """The conversation that asks for ``row``'s answer; raises what the prompt refuses."""
         return conversation(self._prompt, self._rows, row)
 
+    def _spelled(self, text: str) -> list[int]:
+        ids: list[int] = self._plain.encode(text, add_special_tokens=False).ids
+        return ids
+
+    def _begun(self, text: str) -> list[int]:
+        """The tokens of the beginning of a JSON object, less a last one that is another one when the object goes on.
+
+        Where an answer goes on, a closing quote and the comma behind it are one token of many vocabularies.
+        """
+        alone, longer = self._spelled(text), self._spelled(f'{text}, "')
+        differs = (place for place, pair in enumerate(zip(alone, longer)) if pair[0] != pair[1])
+        return alone[: next(differs, len(alone))]
+
     def encode(self, rows: Sequence[Mapping[str, Any]]) -> tuple[list[Encoded], Sanity]:
         """The rows that have something to learn, in their order, and what became of all of them.
 
@@ -84,7 +97,7 @@ class Encoder:
                 # Serving refuses such a message as well: nobody will ever ask it.
                 refused = refused or str(error)
                 continue
-            answer = [*self._plain.encode(text[0], add_special_tokens=False).ids, *(self._end if text[1] else [])]
+            answer = [*self._spelled(text[0]), *self._end] if text[1] else self._begun(text[0])
             cut = len(prompt) + len(answer) - self._length
             truncated += cut > 0
             # What is lost is the beginning of the question: the answer is what is learned.

@@ -51,9 +51,8 @@ def _verified(folder: Path, root: Path, cache: Path, shared: Shared, templates: 
     if version is None:
         return Verified(key, size, tuple(map(str, problems)))
     wrong = _base(version, root, cache, shared.models, templates) or _weights(folder)
-    notes = (
-        (f"{size:,} bytes of weights: more than {IN_GIT:,} belong into Git LFS or a store",) if size > IN_GIT else ()
-    )
+    large = size > IN_GIT and not version.manifest.weights_url
+    notes = (f"{size:,} bytes of weights: more than {IN_GIT:,} belong into Git LFS or a store",) if large else ()
     return Verified(key, size, tuple(wrong), tuple(_moved(version, shared)), notes)
 
 

@@ -64,6 +64,7 @@ def test_a_good_one(tmp_path: Path) -> None:
         ("prompt: desk/sort/1.0.0", "prompt: desk/sort", "recipe.yaml:5:"),
         ("version: 1.0.0", "version: one", "recipe.yaml:2:"),
         ("licence: MIT\n", "", "licence"),
+        ("licence: MIT", "licence: MIT\nstore: /disk/adapters", "store"),
         ("budget:", "parent: sorter\nbudget:", "recipe.yaml:12:"),
     ],
 )
@@ -118,8 +119,8 @@ def test_every_range_is_tested() -> None:
 
 
 BASE = Recipe.model_validate(yaml.safe_load(GOOD))
-WORDS = ("description", "limits", "licence", "budget")
-"""What is said to people, and what a build may take: another value makes no other weights."""
+WORDS = ("description", "limits", "licence", "budget", "store")
+"""What is said to people, what a build may take and where it is kept: another value makes no other weights."""
 OTHER: dict[str, Any] = {
     "name": "other",
     "version": "1.0.1",
@@ -179,7 +180,7 @@ def test_the_digest_follows_numbers(path: str, number: int) -> None:
 def test_words_do_not_move_the_digest(description: str, limits: list[str], licence: str, number: int) -> None:
     """Words for people and the budget leave the digest alone."""
     content = BASE.model_dump(mode="json") | {"description": description, "limits": limits, "licence": licence}
-    content["budget"] = {"seconds": number, "tokens": number}
+    content |= {"budget": {"seconds": number, "tokens": number}, "store": f"s3://bucket/{number}"}
     assert Recipe.model_validate(content).digest == BASE.digest
 
 

@@ -95,6 +95,25 @@ def test_rows_that_teach_nothing(encode: Encoding, columns: Any, partial: bool) 
     assert counts.tokens == len(made[0].tokens)
 
 
+def test_a_begun_answer_teaches_no_token_that_a_whole_one_lacks(prompt: Prompt) -> None:
+    """Where quote and comma are one token, a row that ends at the quote does not teach the quote alone."""
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+
+    tokenizer = tiny_tokenizer()
+    letters = sorted(pre_tokenizers.ByteLevel.alphabet())
+    vocabulary = {letter: place for place, letter in enumerate([*letters, '",'])}
+    core = Tokenizer(models.BPE(vocab=vocabulary, merges=[('"', ",")]))
+    core.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+    core.decoder = decoders.ByteLevel()
+    merged = type(tokenizer)(tokenizer_object=core, eos_token=END, additional_special_tokens=[START])
+    merged.chat_template = tokenizer.chat_template
+    wanted = Rows(inputs={"message": "body"}, completion=("intent", "action"))
+    (begun, whole), _ = Encoder(merged, prompt, wanted, 256).encode([ROW, ROW | {"action": "reply"}])
+    learned = [list(row.tokens[-row.answer :]) for row in (begun, whole)]
+    assert merged.decode(learned[0]) == '{"intent": "order'
+    assert learned[1][: len(learned[0])] == learned[0] and learned[1][len(learned[0])] == vocabulary['",']
+
+
 def test_what_is_too_long_loses_its_beginning(encode: Encoding) -> None:
     """The front of the prompt is cut, never the answer, and such rows are counted."""
     (whole,), _ = encode([ROW], ["intent"])

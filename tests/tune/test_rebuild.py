@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ FOLDER = "models/adapters/sorter/1.0.0"
 def asked(tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> TuneRequest:
     """A version whose first build was trained from seed 0, in no time."""
     monkeypatch.setattr("harness.tune.build.run_training", trained_at_once)
+    monkeypatch.setenv("SIGNOFF_CACHE", str(tmp_path / "cache"))
     shutil.copytree(cache / "built", tmp_path / "cache/built")
     made = request(tree(tmp_path / "tree"), tmp_path / "cache")
     finetune(made)
@@ -73,7 +75,8 @@ def answered(monkeypatch: pytest.MonkeyPatch, first: list[int], second: list[int
         assert [part.partition("=")[0] for part in command[-2:]] == ["first", "second"]
         Path(command[4]).write_bytes(orjson.dumps({"first": {"exact": first}, "second": {"exact": second}}))
 
-    monkeypatch.setattr("harness.tune.rebuild.run_child", run)
+    # The package's own name for it is the function of that module.
+    monkeypatch.setattr(sys.modules["harness.tune.rebuild"], "run_child", run)
 
 
 @pytest.mark.parametrize(
@@ -89,8 +92,9 @@ def test_when_two_builds_are_one(
     assert Project(asked.root).run("finetune", "--again", "sorter") == (0 if equal else 1)
 
 
-def test_what_moved_is_told(asked: TuneRequest) -> None:
+def test_what_moved_is_told(asked: TuneRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """A second build from other inputs says which."""
+    answered(monkeypatch, [1, 0], [1, 0])
     project = Project(asked.root)
     project.edit("models/adapters/sorter/recipe.yaml", '"alpha":16.0', '"alpha":8.0')
     found = rebuild(request(project, asked.cache))
