@@ -32,6 +32,8 @@ from harness.tune.stored import put_weights
 
 ADAPTERS = "models/adapters"
 RESULTS = "results.json"
+# What other builds put into the tree is no edit of what this one is made from.
+_NOT_BUILT = f":(exclude,glob){ADAPTERS}/*/*/**"
 _ROOM = "put the repository on a larger disk"
 _MODULE, _RESULTS_MODULE = "harness.tune.child", "harness.tune.results"
 
@@ -261,7 +263,7 @@ def _assemble(inputs: Inputs, request: TuneRequest, work: Path, results: dict[st
         | {
             "environment": environment(recipe, figures),
             "commit": git(request.root, "rev-parse", "HEAD", check=False),
-            "dirty": bool(git(request.root, "status", "--porcelain", check=False)),
+            "dirty": bool(git(request.root, "status", "--porcelain", "-uall", "--", ".", _NOT_BUILT, check=False)),
             "training": figures,
             "results": summary(results),
         },

@@ -26,7 +26,7 @@ def train(job: Job) -> None:
     from datasets import disable_progress_bars
     from transformers.utils import logging
 
-    from harness.tune.checkpoints import newest_whole
+    from harness.tune.checkpoints import newest_whole, remove_torn
     from harness.tune.trainer import AnswerTrainer
     from harness.tune.watchers import Watcher, refuse_unreal, spent_before
     from harness.tune.weights import liveness, write_adapter
@@ -44,6 +44,8 @@ def train(job: Job) -> None:
     refuse_budget(recipe, sanity)
     checkpoint = newest_whole(job.work)
     arguments = training_arguments(recipe, job.work, len(rows))
+    if arguments.process_index == 0:
+        remove_torn(job.work)
     watcher = Watcher(
         recipe.key, recipe.budget, sanity.tokens, spent_before(checkpoint), show=arguments.process_index == 0
     )
@@ -146,6 +148,8 @@ def training_arguments(recipe: Recipe, work: Path, rows: int) -> Any:
     saving = {"save_strategy": "steps", "save_steps": asked.checkpoint_steps, "save_total_limit": 2}
     if asked.patience:
         saving |= {
+            # The best one is kept beside the newest two, of which the last is not whole while it is written.
+            "save_total_limit": 3,
             "eval_strategy": "steps",
             "eval_steps": asked.checkpoint_steps,
             "load_best_model_at_end": True,

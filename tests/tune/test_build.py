@@ -213,6 +213,19 @@ def test_a_parent(quick: Tree) -> None:
         finetune(request(quick.project, quick.cache, recipe(**child)))
 
 
+def test_other_builds_are_no_edits(quick: Tree) -> None:
+    """A version that was just built and lies there uncommitted is no edit of the next build's tree; a recipe is."""
+    project, file = quick.project, "models/adapters/sorter/recipe.yaml"
+    project.write({file: recipe(version="1.1.0").model_dump_json()})
+    edited = finetune(request(project, quick.cache))
+    project.git("add", file)
+    project.git("commit", "--quiet", "--message", "1.1.0")
+    shutil.rmtree(edited.folder)
+    assert "?? models/adapters/sorter/1.0.0/" in project.git("status", "--porcelain")
+    clean = finetune(request(project, quick.cache))
+    assert [each.manifest.provenance["dirty"] for each in (edited, clean)] == [True, False]
+
+
 def test_parents_weights_are_the_beginning(tmp_path: Path, quick: Tree) -> None:
     """The parent's weights are taken over as they are; another rank is refused."""
     from peft import LoraConfig, get_peft_model, get_peft_model_state_dict

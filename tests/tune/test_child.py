@@ -13,8 +13,8 @@ import pytest
 from harness.errors import SignoffError, UsageError
 from harness.spec.adapters import CONFIG, WEIGHTS
 from harness.tune.build import run_training
-from harness.tune.checkpoints import newest_whole, seal
-from harness.tune.child import refuse_budget, train
+from harness.tune.checkpoints import newest_whole, remove_torn, seal
+from harness.tune.child import _model, refuse_budget, train
 from harness.tune.encoded import Sanity
 from harness.tune.job import DONE, Job
 from tests.tune.small import child, finish, job, letters, recipe
@@ -79,7 +79,7 @@ def test_a_killed_training_goes_on(whole: Job, tmp_path: Path, model: Path) -> N
     torn.mkdir()
     (torn / "trainer_state.json").write_text("{", encoding="utf-8")
     finish(child(made.file, PYTHONHASHSEED="4"))
-    assert files(made) == files(whole)
+    assert files(made) == files(whole) and not torn.exists()
     assert figures(made)["seconds"] > before and figures(made)["first_loss"] == figures(whole)["first_loss"]
 
 
@@ -114,6 +114,11 @@ def test_a_checkpoint_is_whole_or_not(tmp_path: Path) -> None:
     assert newest_whole(tmp_path) == tmp_path / "checkpoint-5"
     (tmp_path / "checkpoint-5/whole.json").write_bytes(b"{")
     assert newest_whole(tmp_path) is None
+    (tmp_path / "checkpoint-7").mkdir()
+    (tmp_path / "checkpoint-7/model").touch()
+    seal(tmp_path / "checkpoint-7")
+    remove_torn(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["checkpoint-7"]
 
 
 def test_the_budget_of_tokens(tmp_path: Path, model: Path) -> None:
@@ -156,6 +161,33 @@ def test_a_learning_rate_that_explodes(tmp_path: Path, model: Path, steps: int) 
     assert not (made.work / DONE).exists() and not (made.work / WEIGHTS).exists()
 
 
+def test_a_base_in_bfloat16(whole: Job, tmp_path: Path, model: Path) -> None:
+    """A base in half the memory loses about the same; what is trained stays float32 until it is written."""
+    from safetensors.torch import load_file
+
+    made = job(tmp_path, model, recipe(training={"precision": "bfloat16"}))
+    train(made)
+    for name in ("first_loss", "last_loss", "validation_loss"):
+        assert figures(made)[name] == pytest.approx(figures(whole)[name], rel=0.05), name
+    newest = max(made.work.glob("checkpoint-*"), key=lambda path: int(path.name[11:]))
+    assert {str(tensor.dtype) for tensor in load_file(newest / WEIGHTS).values()} == {"torch.float32"}
+    assert {str(tensor.dtype) for tensor in load_file(made.work / WEIGHTS).values()} == {"torch.bfloat16"}
+
+
+def test_the_seed_is_that_of_the_adapters_beginning(tmp_path: Path, model: Path) -> None:
+    """The adapter's first weights depend on the recipe's seed alone, not on what this process drew before."""
+    import torch
+    from peft import get_peft_model_state_dict
+
+    begun = []
+    for place, seed in enumerate((3, 3, 4)):
+        torch.manual_seed(place)
+        tuned, _ = _model(job(tmp_path, model, recipe(training={"seed": seed})))
+        found = get_peft_model_state_dict(tuned)
+        begun.append(torch.cat([found[name].flatten() for name in sorted(found) if "lora_A" in name]))
+    assert torch.equal(begun[0], begun[1]) and not torch.equal(begun[0], begun[2])
+
+
 def test_nothing_to_learn(tmp_path: Path, model: Path) -> None:
     """Rows that teach nothing are no training."""
     rows = [{**row, "topic": None if place >= ROWS // 4 else "other"} for place, row in enumerate(letters())]
@@ -190,9 +222,9 @@ def test_patience_survives_a_stop(tmp_path: Path, model: Path) -> None:
     last = int(figures(unbroken)["steps"])
 
     def cut(folder: Path) -> None:
+        seal(folder)
         if folder.name == f"checkpoint-{last - 1}":
             raise KeyboardInterrupt
-        seal(folder)
 
     with pytest.MonkeyPatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr("harness.tune.watchers.seal", cut)
