@@ -50,17 +50,19 @@ class Gateway:
 
     async def started(self) -> str:
         """The child's root URL; started by the first who asks."""
-        return (await asyncio.to_thread(self._start) if self._server is None else self._server).url
+        return (await asyncio.to_thread(self._started) if self._server is None else self._server).url
 
-    def _start(self) -> LocalServer:
+    def _started(self) -> LocalServer:
         # A thread goes on when whoever waits for it gives up: what it started must be known to the next who asks.
         with self._starting:
-            if self._server is not None:
-                return self._server
-            server = LocalServer("harness.serve.service:build_gateway", args=self._args, log=self._log)
-            server.__enter__()
-            self._server = server
-            return server
+            if self._server is None:
+                self._server = self._start()
+            return self._server
+
+    def _start(self) -> LocalServer:
+        server = LocalServer("harness.serve.service:build_gateway", args=self._args, log=self._log)
+        server.__enter__()
+        return server
 
     def alive(self) -> None:
         """Raise SignoffError with the child's last words when it died."""
