@@ -10,6 +10,7 @@ from harness.spec.repository import Repository, SuiteFiles
 FITTING: Mapping[Task, Mapping[str, str]] = {
     "classification": {
         "label_match": "the share of cases with the right label",
+        "field_match": "the same of a label inside a JSON answer",
         "one_of": "that nothing but a known label is said",
     },
     "extraction": {

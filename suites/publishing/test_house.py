@@ -31,8 +31,8 @@ Step = Callable[..., Any]
 
 @pytest.fixture(scope="module")
 def edit(app: Any) -> Step:
-    """The step that edits the model's draft."""
-    return app.step("edit")
+    """The step after the model's edit, which lets nothing pass that the page may not hold."""
+    return app.step("desk")
 
 
 @pytest.fixture(scope="module")

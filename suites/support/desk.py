@@ -20,10 +20,6 @@ _HIGH = re.compile(
     r"third time|chargeback|police)\b",
     re.IGNORECASE,
 )
-_LOW = re.compile(
-    r"\b(no rush|no hurry|whenever|just wondering|just curious|just asking|out of curiosity|take your time)\b",
-    re.IGNORECASE,
-)
 _HUMAN = re.compile(
     r"\b(real person|human( being)?|a person|manager|supervisor|lawyer|court|fraud\w*|stolen|hacked|chargeback|"
     r"consumer (authority|protection)|third time|3rd time|"
@@ -31,7 +27,6 @@ _HUMAN = re.compile(
     r"smoke|smoking|fire|sparks?|electric shock|allerg\w*|bleed\w*|injur\w*)\b",
     re.IGNORECASE,
 )
-_LOW_INTENTS = {"product_question", "discount_code", "out_of_scope"}
 
 
 @lru_cache(maxsize=1)
@@ -72,11 +67,16 @@ def read(message: str, history: list[dict[str, str]]) -> dict[str, Any]:
     return {"text": text, "order_id": order}
 
 
-def facts(intent: str, text: str, order_id: str | None, tier: str, channel: str) -> dict[str, Any]:
-    """Urgency, needed action and the approved sentences that fit, their slots filled."""
+def facts(
+    intent: str, urgency: str, action: str, text: str, order_id: str | None, tier: str, channel: str
+) -> dict[str, Any]:
+    """Urgency, needed action and the approved sentences that fit, their slots filled.
+
+    What the model says of urgency and action is taken where the desk's own rules leave a choice.
+    """
     order = _orders().get(order_id or "")
-    urgency = "high" if _HIGH.search(text) else "low" if _LOW.search(text) or intent in _LOW_INTENTS else "normal"
-    action = _action(intent, text, order)
+    urgency = "high" if _HIGH.search(text) else urgency
+    action = _action(intent, action, text, order_id)
     known = {
         "action": action,
         "tier": tier,
@@ -102,13 +102,15 @@ def facts(intent: str, text: str, order_id: str | None, tier: str, channel: str)
     }
 
 
-def _action(intent: str, text: str, order: dict[str, Any] | None) -> str:
-    allowed = _policy()["intents"][intent]["actions"]
-    if intent != "out_of_scope" and _HUMAN.search(text):
+def _action(intent: str, action: str, text: str, order_id: str | None) -> str:
+    """The model's action, unless the policy decides: who needs a person, and what an order number allows."""
+    if intent == "out_of_scope":
+        return "decline"
+    if action == "escalate_to_human" or _HUMAN.search(text):
         return "escalate_to_human"
-    if order is None:
-        return "answer" if "answer" in allowed else allowed[0]
-    return next((action for action in allowed if action in ("start_return", "lookup_order")), allowed[0])
+    if order_id is None:
+        return "answer"
+    return "start_return" if action == "start_return" else "lookup_order"
 
 
 def _holds(when: dict[str, Any], known: dict[str, Any]) -> bool:

@@ -15,6 +15,7 @@ HERE = Path(__file__).parent
 INTENTS = sorted(yaml.safe_load((HERE / "policy.yaml").read_text(encoding="utf-8"))["intents"])
 ORDERS = [order["id"] for order in yaml.safe_load((HERE / "orders.yaml").read_text(encoding="utf-8"))["orders"]]
 STYLES = st.sampled_from(["ORD-{}", "ord {}", "#{}", "order {}", "Order no. {}", "order number: {}"])
+ACTIONS = ["answer", "lookup_order", "start_return", "escalate_to_human", "decline"]
 Step = Callable[..., Any]
 
 
@@ -70,12 +71,20 @@ def test_long_message_keeps_its_ends(read: Step, words: list[str]) -> None:
     tier=st.sampled_from(["standard", "gold"]),
     channel=st.sampled_from(["chat", "email"]),
     text=st.sampled_from(["Where is it?", "I want a manager", "It caught fire", "no rush", ""]),
+    said=st.tuples(st.sampled_from(["high", "normal", "low"]), st.sampled_from(ACTIONS)),
 )
 def test_every_customer_gets_a_finished_sentence(
-    facts: Step, compose: Step, intent: str, order: str | None, tier: str, channel: str, text: str
+    facts: Step,
+    compose: Step,
+    intent: str,
+    order: str | None,
+    tier: str,
+    channel: str,
+    text: str,
+    said: tuple[str, str],
 ) -> None:
     """For every intent, order, tier and channel there is a reply to choose, and none has an open slot."""
-    found = facts(intent=intent, text=text, order_id=order, tier=tier, channel=channel)
+    found = facts(intent=intent, urgency=said[0], action=said[1], text=text, order_id=order, tier=tier, channel=channel)
     assert found["candidates"]
     for name in found["candidates"]:
         reply = compose(sentence=name, facts=found)
@@ -88,9 +97,10 @@ def test_every_customer_gets_a_finished_sentence(
 )
 def test_danger_goes_to_a_human(facts: Step, text: str) -> None:
     """Danger, fraud and law are handed over, unless the shop is not concerned at all."""
-    found = facts(intent="damaged_item", text=text, order_id=ORDERS[0], tier="standard", channel="chat")
+    said = {"urgency": "normal", "action": "answer", "text": text}
+    found = facts(intent="damaged_item", **said, order_id=ORDERS[0], tier="standard", channel="chat")
     assert (found["action"], found["escalate"]) == ("escalate_to_human", True)
-    assert not facts(intent="out_of_scope", text=text, order_id=None, tier="standard", channel="chat")["escalate"]
+    assert not facts(intent="out_of_scope", **said, order_id=None, tier="standard", channel="chat")["escalate"]
 
 
 @pytest.mark.slow

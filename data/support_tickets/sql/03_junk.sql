@@ -9,7 +9,7 @@ CREATE MACRO junk(subject, body) AS CASE
     WHEN regexp_matches(lower(body), '^(sent|gesendet|envoyé|enviado) (from|von|de|depuis) (my|meinem|mon|mi) \w+\.?$')
         THEN 'signature only'
     WHEN regexp_matches(lower(subject || ' ' || body),
-        'undeliver|delivery status notification|mail delivery (failed|subsystem)|mailer-daemon|mail system at host')
+        'undeliverable|could not be delivered to|delivery status notification|mail delivery (failed|subsystem)|mailer-daemon|mail system at host')
         THEN 'bounce'
     WHEN regexp_matches(lower(subject), '^(automatic reply|auto[- ]?reply|out of (the )?office|abwesenheit|absence)')
         OR regexp_matches(lower(body), '^i am (currently )?out of (the )?office')
