@@ -167,7 +167,8 @@ def _from_hub(name: str, revision: str, source: MartSource, shown: str) -> bytes
     try:
         rows: Any = datasets.load_dataset(name, source.config, split=source.split, revision=revision)
     except Exception as error:
-        if transient(error):
+        # Somebody who told the hub's library to stay offline is not helped by asking again.
+        if transient(error) and "OfflineModeIsEnabled" not in str(error):
             raise
         message = f"{shown}: {source.origin} cannot be had: {error} (is the hub reachable, is HF_HUB_OFFLINE set?)"
         raise UsageError(message) from error
