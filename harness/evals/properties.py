@@ -159,7 +159,7 @@ def _row(
     spec: PropertySpec, arm: Arm, case: Case, pairs: Sequence[tuple[ChainResult, ChainResult]], stage: str
 ) -> Measurement:
     failed = next((result.reason for pair in pairs for result in pair if result.status != "ok"), "")
-    same = [_output(before, spec) == _output(after, spec) for before, after in pairs] if not failed else []
+    same, absent = _compared(spec, pairs) if not failed else ([], "")
     return Measurement(
         stage=stage,
         app=arm.files.name,
@@ -168,15 +168,23 @@ def _row(
         check=spec.id,
         metric=spec.id,
         value=sum(same) / len(same) if same else None,
-        status="scored" if same else "error",
+        status="scored" if same else "unscored" if absent else "error",
         step=spec.step,
         slices=case.slices,
         group=case.cluster,
-        reason=failed,
+        reason=failed or absent,
         cached=all(result.cached for pair in pairs for result in pair),
         app_digest=arm.files.digest,
         check_digest=digest_of(spec.model_dump(mode="json")),
     )
+
+
+def _compared(spec: PropertySpec, pairs: Sequence[tuple[ChainResult, ChainResult]]) -> tuple[list[bool], str]:
+    """Which pairs agree, or why that cannot be said: an older version of the app may answer in another shape."""
+    try:
+        return [_output(before, spec) == _output(after, spec) for before, after in pairs], ""
+    except UsageError:
+        return [], f"the output of {f'step {spec.step}' if spec.step else 'the app'} has no field {spec.field!r}"
 
 
 def _output(result: ChainResult, spec: PropertySpec) -> Any:

@@ -88,6 +88,13 @@ def test_failed_answer_is_no_instability() -> None:
     assert [(row.case, row.status, row.value) for row in rows if row.status == "error"] == [("c1", "error", None)]
 
 
+def test_answer_of_another_shape_is_unscored() -> None:
+    """An answer without the field that is compared cannot be said to be stable, and ends no run."""
+    rows = measured(lambda call: "order_status", rule(field="intent"), cases(2))
+    said = "the output of the app has no field 'intent'"
+    assert [(row.status, row.value, row.reason) for row in rows] == [("unscored", None, said)] * 2
+
+
 def test_dialogue_s_last_message_is_rewritten() -> None:
     """Of a dialogue only the last message changes."""
     turns = [
