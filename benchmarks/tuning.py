@@ -21,6 +21,7 @@ import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -152,14 +153,13 @@ def arm_trl(job_file: Path, work: Path, *, checkpointing: bool) -> dict[str, Any
 
 def validation_loss(job_file: Path, adapter: Path) -> float:
     """The mean loss over the answers' tokens of the validation split, in float32."""
-    import torch
     from peft import PeftModel
 
     from harness.serve.engine.loader import load_base, prepare_process
-    from harness.tune.batches import chunks, collate
+    from harness.tune.batches import collate
     from harness.tune.encoded import Encoder, dataset_of
     from harness.tune.job import Job, read_rows
-    from harness.tune.trainer import answer_loss
+    from harness.tune.trainer import mean_loss
 
     job = Job.read(job_file)
     prepare_process()
@@ -167,14 +167,7 @@ def validation_loss(job_file: Path, adapter: Path) -> float:
     model = PeftModel.from_pretrained(base, adapter).eval()
     encoder = Encoder(tokenizer, job.load_prompt(), job.recipe.rows, job.recipe.training.sequence_length)
     rows = dataset_of(encoder.encode(read_rows(job.rows["validation"]))[0])
-    total, count = 0.0, 0
-    with torch.no_grad():
-        for at in range(0, len(rows), 16):
-            batch = collate([rows[place] for place in range(at, min(at + 16, len(rows)))], 0)
-            for part in chunks(batch):
-                total += float(answer_loss(model, part))
-                count += int((part["labels"][:, 1:] != -100).sum())
-    return total / count
+    return mean_loss(model, rows, partial(collate, padding=0))
 
 
 def measure_arm(args: argparse.Namespace) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 from argparse import Namespace
-from pathlib import Path
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from harness.cli.commands import print_json
@@ -12,7 +12,6 @@ from harness.cli.parsing import Parser, command, group
 from harness.errors import EXIT_FAIL, UsageError
 
 if TYPE_CHECKING:
-    from harness.spec.recipes import Recipe
     from harness.tune import TuneRequest
 
 
@@ -62,8 +61,9 @@ def finetune_command(args: Namespace) -> int:
 
 
 def _requests(args: Namespace) -> list[TuneRequest]:
+    from harness.spec.adapters import ADAPTERS
     from harness.spec.repository import load_shared
-    from harness.tune import ADAPTERS, TuneRequest
+    from harness.tune import TuneRequest
 
     if args.processes < 1:
         raise UsageError(f"--processes is {args.processes}; it must be at least 1")
@@ -73,11 +73,10 @@ def _requests(args: Namespace) -> list[TuneRequest]:
         known = ", ".join(recipes) or "none"
         raise UsageError(f"no recipe models/adapters/{unknown[0]}/recipe.yaml; there are recipes for: {known}")
     chosen = args.adapters or list(recipes)
-    return [_request(args, recipes[name], args.root / ADAPTERS / recipes[name].key, TuneRequest) for name in chosen]
-
-
-def _request(args: Namespace, recipe: Recipe, out: Path, kind: type[TuneRequest]) -> TuneRequest:
-    return kind(args.root, args.cache, recipe, out, args.processes)
+    return [
+        TuneRequest(args.root, args.cache, recipes[name], args.root / ADAPTERS / recipes[name].key, args.processes)
+        for name in chosen
+    ]
 
 
 def _build(args: Namespace, request: TuneRequest) -> dict[str, Any]:
@@ -86,14 +85,15 @@ def _build(args: Namespace, request: TuneRequest) -> dict[str, Any]:
 
     key, shown = request.recipe.key, request.out.relative_to(args.root).as_posix()
     found = built(request.out)
-    moved = inputs_of(request.root, request.cache, request.recipe).differs_from(found.manifest) if found else []
+    inputs = inputs_of(request.root, request.cache, request.recipe)
+    moved = inputs.differs_from(found.manifest) if found else []
     if moved and git(args.root, "ls-files", "--error-unmatch", f"{shown}/manifest.json", check=False) is not None:
         message = (
             f"{key} is committed and was built from another {', '.join(moved)}; a version stays what it is: raise "
             f"version in models/adapters/{request.recipe.name}/recipe.yaml, and name the new one in app.yaml"
         )
         raise UsageError(message)
-    tuned = finetune(request)
+    tuned = finetune(request, inputs)
     entry = {"key": key, "folder": shown, "fresh": tuned.fresh, "seconds": tuned.seconds, "bytes": tuned.bytes}
     if not tuned.fresh:
         return entry | {"equal": True, "told": f"{key}: unchanged"}
@@ -135,7 +135,7 @@ def verify_command(args: Namespace) -> int:
     found = verify_adapters(args.root, args.cache)
     wrong = [version for version in found if version.wrong]
     if args.json:
-        print_json({"adapters": [_entry(version) for version in found], "verdict": "fail" if wrong else "pass"})
+        print_json({"adapters": [asdict(version) for version in found], "verdict": "fail" if wrong else "pass"})
         return EXIT_FAIL if wrong else 0
     for version in found:
         print(f"{version.key}: {'WRONG' if version.wrong else 'as its manifest says'}, {version.bytes:,} bytes")
@@ -152,8 +152,6 @@ def verify_command(args: Namespace) -> int:
 
 def fetch_command(args: Namespace) -> int:
     """``signoff adapters fetch``."""
-    from dataclasses import asdict
-
     from harness.tune import fetch_adapters
 
     found = fetch_adapters(args.root)
@@ -165,13 +163,3 @@ def fetch_command(args: Namespace) -> int:
     if not found:
         print("no adapter version has its weights in a store")
     return 0
-
-
-def _entry(version: Any) -> dict[str, Any]:
-    return {
-        "key": version.key,
-        "bytes": version.bytes,
-        "wrong": list(version.wrong),
-        "moved": list(version.moved),
-        "notes": list(version.notes),
-    }

@@ -16,6 +16,7 @@ from harness.spec.models import Model
 from harness.store import digest_file, digest_of
 
 WEIGHTS, CONFIG, MANIFEST = "adapter_model.safetensors", "adapter_config.json", "manifest.json"
+ADAPTERS = "models/adapters"
 _LFS = b"version https://git-lfs.github.com/spec/v1"
 
 
@@ -64,6 +65,12 @@ class AdapterVersion:
 def adapter_name(digest: str) -> str:
     """What the gateway calls the adapter with this digest."""
     return f"adapter@{digest[:12]}"
+
+
+def version_folders(root: Path) -> list[Path]:
+    """The folder of every adapter version of the tree at ``root``, whole or not, by name and version."""
+    # A build that was killed leaves a folder whose name begins with a dot.
+    return sorted(path for path in root.glob(f"{ADAPTERS}/*/*") if path.is_dir() and not path.name.startswith("."))
 
 
 def load_adapter(folder: Path, shown: str) -> tuple[AdapterVersion | None, list[Problem]]:

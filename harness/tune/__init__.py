@@ -1,12 +1,11 @@
 """From a recipe and a mart to an adapter version with manifest and card."""
 
-from harness.tune.build import ADAPTERS, Inputs, Tuned, TuneRequest, built, finetune, inputs_of
+from harness.tune.build import Inputs, Tuned, TuneRequest, built, finetune, inputs_of
 from harness.tune.rebuild import Rebuilt, rebuild
 from harness.tune.stored import Fetched, fetch_adapters
 from harness.tune.verify import Verified, verify_adapters
 
 __all__ = [
-    "ADAPTERS",
     "Fetched",
     "Inputs",
     "Rebuilt",

@@ -17,7 +17,16 @@ from harness.data.marts import BuiltMart, build_mart
 from harness.errors import EXIT_USAGE, SignoffError, UsageError
 from harness.serve.engine.hub import model_folder
 from harness.serve.engine.loader import THREADS, device
-from harness.spec.adapters import CONFIG, MANIFEST, WEIGHTS, AdapterManifest, AdapterVersion, load_adapter, unfit
+from harness.spec.adapters import (
+    ADAPTERS,
+    CONFIG,
+    MANIFEST,
+    WEIGHTS,
+    AdapterManifest,
+    AdapterVersion,
+    load_adapter,
+    unfit,
+)
 from harness.spec.git import git
 from harness.spec.models import Model
 from harness.spec.prompts import Prompt
@@ -30,7 +39,6 @@ from harness.tune.job import DONE, FAILED, Job
 from harness.tune.provenance import environment, summary
 from harness.tune.stored import put_weights
 
-ADAPTERS = "models/adapters"
 RESULTS = "results.json"
 # What other builds put into the tree is no edit of what this one is made from.
 _NOT_BUILT = f":(exclude,glob){ADAPTERS}/*/*/**"
@@ -130,14 +138,15 @@ def _parent(root: Path, recipe: Recipe, model: Model) -> AdapterVersion | None:
     return found
 
 
-def finetune(request: TuneRequest) -> Tuned:
+def finetune(request: TuneRequest, inputs: Inputs | None = None) -> Tuned:
     """Build an adapter version, or return the one in ``out`` that was built from exactly these inputs.
 
-    Checkpoints lie in the cache by the inputs' digest: a build that was killed goes on from the last one. ``out``
-    appears whole or not at all. Raises UsageError for inputs that cannot be trained, a budget that is too small and a
-    full disk, SignoffError when the training process fails.
+    ``inputs`` are those of the recipe, where the caller has them already. Checkpoints lie in the cache by the inputs'
+    digest: a build that was killed goes on from the last one. ``out`` appears whole or not at all. Raises UsageError
+    for inputs that cannot be trained, a budget that is too small and a full disk, SignoffError when the training
+    process fails.
     """
-    inputs = inputs_of(request.root, request.cache, request.recipe)
+    inputs = inputs or inputs_of(request.root, request.cache, request.recipe)
     if found := _unchanged(request, inputs):
         return _tuned(found, fresh=False)
     work = request.cache / "tuning" / f"{request.recipe.name}-{inputs.digest[:16]}"

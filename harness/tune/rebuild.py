@@ -54,10 +54,10 @@ def rebuild(request: TuneRequest) -> Rebuilt:
         )
     again = request.cache / "again" / request.recipe.key
     shutil.rmtree(again, ignore_errors=True)
-    tuned = finetune(replace(request, out=again))
+    inputs = inputs_of(request.root, request.cache, request.recipe)
+    tuned = finetune(replace(request, out=again), inputs)
     second = built(again)
     assert second is not None
-    inputs = inputs_of(request.root, request.cache, request.recipe)
     same = (first.manifest.weights_sha256, first.manifest.config_sha256) == (
         second.manifest.weights_sha256,
         second.manifest.config_sha256,

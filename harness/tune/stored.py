@@ -12,7 +12,7 @@ from typing import IO, Any
 import orjson
 
 from harness.errors import SignoffError, UsageError
-from harness.spec.adapters import MANIFEST, WEIGHTS, AdapterManifest, load_adapter
+from harness.spec.adapters import MANIFEST, WEIGHTS, AdapterManifest, load_adapter, version_folders
 from harness.store import digest_file
 from harness.store.files import room_for
 
@@ -50,9 +50,9 @@ def fetch_adapters(root: Path) -> list[Fetched]:
     read or holds other bytes; what was in the tree is then left as it was.
     """
     found = []
-    for file in sorted(root.glob(f"models/adapters/*/*/{MANIFEST}")):
-        folder = file.parent
-        url = orjson.loads(file.read_bytes()).get("weights_url") if not folder.name.startswith(".") else None
+    for folder in version_folders(root):
+        file = folder / MANIFEST
+        url = orjson.loads(file.read_bytes()).get("weights_url") if file.is_file() else None
         if url:
             found.append(_fetched(folder, folder.relative_to(root).as_posix(), url))
     return found

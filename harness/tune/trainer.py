@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from functools import partial
 from typing import Any
 
@@ -26,6 +27,18 @@ def answer_loss(model: Any, part: Mapping[str, torch.Tensor]) -> torch.Tensor:
     wanted = labels[:, places]
     learned = wanted != IGNORED
     return torch.nn.functional.cross_entropy(logits[learned].float(), wanted[learned], reduction="sum")
+
+
+def mean_loss(model: Any, rows: Any, together: Callable[[list[Any]], Mapping[str, torch.Tensor]]) -> float:
+    """The mean loss over the tokens of all rows' answers; ``together`` makes a batch of some rows."""
+    total, tokens = 0.0, 0
+    with torch.no_grad():
+        for at in range(0, len(rows), _EVALUATED):
+            batch = together([rows[place] for place in range(at, min(at + _EVALUATED, len(rows)))])
+            for part in chunks(batch):
+                total += float(answer_loss(model, part))
+                tokens += int((part["labels"][:, 1:] != IGNORED).sum())
+    return total / tokens
 
 
 class AnswerTrainer(Trainer):  # type: ignore[misc]
@@ -60,22 +73,14 @@ class AnswerTrainer(Trainer):  # type: ignore[misc]
 
     def _waiting(self, model: Any, last: bool) -> Any:
         # Processes meet once a batch, after the last part.
-        from contextlib import nullcontext
-
         return nullcontext() if last else self.accelerator.no_sync(model)
 
     def evaluate(self, eval_dataset: Any = None, ignore_keys: Any = None, metric_key_prefix: str = "eval") -> Any:
         """The validation loss, a mean over answers' tokens and not over batches; every process computes all of it."""
         self.model.eval()
-        total, tokens = 0.0, 0
         rows = self.eval_dataset if eval_dataset is None else eval_dataset
-        with torch.no_grad():
-            for at in range(0, len(rows), _EVALUATED):
-                batch = self.data_collator([rows[place] for place in range(at, min(at + _EVALUATED, len(rows)))])
-                for part in chunks(self._prepare_inputs(batch)):
-                    total += float(answer_loss(self.model, part))
-                    tokens += int((part["labels"][:, 1:] != IGNORED).sum())
-        metrics = {f"{metric_key_prefix}_loss": total / tokens}
+        loss = mean_loss(self.model, rows, lambda some: self._prepare_inputs(self.data_collator(some)))
+        metrics = {f"{metric_key_prefix}_loss": loss}
         self.log(metrics)
         self.control: Any = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
         return metrics

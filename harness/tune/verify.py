@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness.serve.engine.hub import model_folder
-from harness.spec.adapters import WEIGHTS, AdapterVersion, load_adapter, unfit
+from harness.spec.adapters import WEIGHTS, AdapterVersion, load_adapter, unfit, version_folders
 from harness.spec.models import Model
 from harness.spec.repository import Shared, load_shared
 
@@ -34,13 +34,7 @@ def verify_adapters(root: Path, cache: Path) -> list[Verified]:
     """
     shared = load_shared(root)
     templates: dict[str, str] = {}
-    folders = sorted(path for path in root.glob("models/adapters/*/*") if path.is_dir() and not _hidden(path))
-    return [_verified(folder, root, cache, shared, templates) for folder in folders]
-
-
-def _hidden(path: Path) -> bool:
-    # A build that was killed leaves a folder whose name begins with a dot.
-    return path.name.startswith(".")
+    return [_verified(folder, root, cache, shared, templates) for folder in version_folders(root)]
 
 
 def _verified(folder: Path, root: Path, cache: Path, shared: Shared, templates: dict[str, str]) -> Verified:

@@ -24,8 +24,6 @@ class Watcher(TrainerCallback):  # type: ignore[misc]
 
     def __init__(self, name: str, budget: Budget, tokens: int, spent: float, show: bool) -> None:
         self._name, self._budget, self._epoch_tokens, self._spent = name, budget, tokens, spent
-        self.losses: list[float] = []
-        self.grad_norms: list[float] = []
         self._began = self._ended = self._epochs_before = 0.0
         self._bar = Progress(
             TextColumn("{task.description}"),
@@ -50,12 +48,10 @@ class Watcher(TrainerCallback):  # type: ignore[misc]
         self._task = self._bar.add_task(self._name, total=state.max_steps, completed=state.global_step, told="")
 
     def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, Any] | None = None, **_: Any) -> None:
-        """Note loss and gradient; SignoffError when they are no numbers any more."""
+        """Show the loss; SignoffError when loss or gradient are no numbers any more."""
         if not logs or "loss" not in logs:
             return
         loss, norm = float(logs["loss"]), float(logs.get("grad_norm", math.nan))
-        self.losses.append(loss)
-        self.grad_norms.append(norm)
         refuse_unreal(self._name, state.global_step, {"loss": loss, "gradient": norm})
         read = (float(state.epoch or 0.0) - self._epochs_before) * self._epoch_tokens
         told = f"loss {loss:.3f}  {read / max(time.monotonic() - self._began, 1e-9):,.0f} tokens/s"

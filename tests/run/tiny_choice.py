@@ -7,12 +7,13 @@ from typing import Any
 
 import orjson
 
-from harness.run.model_choice import Order, Training
+from harness.run.model_choice import Training
 from harness.serve.engine.hub import ENGINE_REVISION
 from harness.serve.engine.loader import tokenizer_template_digest
 from harness.serve.engine.tiny import save_tiny, tiny_model, tiny_tokenizer
 from harness.spec.adapters import CONFIG, MANIFEST, WEIGHTS, AdapterManifest
 from harness.store import convert_once, digest_file, digest_of
+from harness.tune import TuneRequest
 from tests.run.project import Project, case_lines, make_project
 from tests.serve.adapters import save_adapter
 
@@ -184,10 +185,10 @@ class Trainer:
         """What the comparison is given."""
         return Training(self._train, lambda _root, _cache, recipe: digest_of([recipe.digest, self.mart]))
 
-    def _train(self, order: Order) -> float:
-        method = order.recipe.method
+    def _train(self, request: TuneRequest) -> float:
+        method = request.recipe.method
         self.orders.append(f"{method.kind} {method.rank}")
         if method.rank == 13:
             raise RuntimeError("the loss is not a number\nand more")
-        write_adapter(order.out, kind=method.kind, rank=method.rank)
+        write_adapter(request.out, kind=method.kind, rank=method.rank)
         return 3.5

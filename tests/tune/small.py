@@ -19,15 +19,8 @@ from harness.tune import TuneRequest
 from harness.tune.build import RESULTS
 from harness.tune.job import DONE, Job
 from tests.run.project import ROOT, Project
+from tests.serve.served_repo import MODEL, SHA256
 
-SHA256 = "ab" * 32
-MODEL = f"""\
-name: tiny
-source: path:never-read
-sha256: {SHA256}
-licence: MIT
-context: 2048
-"""
 PROMPT = """\
 ---
 name: sort

@@ -8,14 +8,13 @@ from pathlib import Path
 
 from harness.errors import Problem
 from harness.run.doctor.finding import Finding, Level
-from harness.spec.adapters import MANIFEST, load_adapter
+from harness.spec.adapters import ADAPTERS, MANIFEST, load_adapter, version_folders
 from harness.spec.apps import App, LlmStep
 from harness.spec.marts import MART
 from harness.spec.models import Model
 from harness.spec.recipes import RECIPE, load_recipe
 from harness.spec.yaml_file import load
 
-_ADAPTERS = "models/adapters"
 _NEEDED = ("duckdb", "stamina", "sklearn")
 
 
@@ -33,18 +32,21 @@ def examine_marts(root: Path) -> Iterator[Finding]:
 def examine_adapters(root: Path) -> Iterator[Finding]:
     """How many versions are what their manifests say; one finding for each that is damaged, or should be built."""
     named, good = _named(root), 0
-    folders = [path for path in sorted(root.glob(f"{_ADAPTERS}/*/*")) if path.is_dir() and path.name[0] != "."]
     wanted = dict.fromkeys([*_recipes(root), *named])
-    keys = {f"{folder.parent.name}/{folder.name}": folder for folder in folders if (folder / MANIFEST).is_file()}
+    keys = {
+        f"{folder.parent.name}/{folder.name}": folder
+        for folder in version_folders(root)
+        if (folder / MANIFEST).is_file()
+    }
     for key, folder in keys.items():
-        _, problems = load_adapter(folder, f"{_ADAPTERS}/{key}")
+        _, problems = load_adapter(folder, f"{ADAPTERS}/{key}")
         good += not problems
         if problems:
             yield _damaged(key, problems, "problem" if key in named else "warning")
     for key in (key for key in wanted if key not in keys):
         apps = named.get(key, ())
         found = f"not built, though {' and '.join(apps)} {'names' if len(apps) == 1 else 'name'} it" if apps else ""
-        do = f"signoff finetune {key.split('/')[0]}, and commit {_ADAPTERS}/{key}/"
+        do = f"signoff finetune {key.split('/')[0]}, and commit {ADAPTERS}/{key}/"
         yield _finding(key, "problem" if apps else "warning", found or "has a recipe and is not built", do)
     if keys or wanted:
         yield _finding("adapters", "ok", f"{good} of {len({*keys, *wanted})} built, as their manifests say")
@@ -52,7 +54,7 @@ def examine_adapters(root: Path) -> Iterator[Finding]:
 
 def _damaged(key: str, problems: Sequence[Problem], level: Level) -> Finding:
     found, _, do = problems[0].message.partition("; ")
-    again = f"restore it: git checkout -- {_ADAPTERS}/{key}"
+    again = f"restore it: git checkout -- {ADAPTERS}/{key}"
     return _finding(key, level, f"{problems[0].path} {found}", do or again)
 
 
@@ -61,7 +63,7 @@ def _finding(name: str, level: Level, found: str, do: str = "") -> Finding:
 
 
 def _recipes(root: Path) -> Iterator[str]:
-    for folder in sorted(path.parent for path in root.glob(f"{_ADAPTERS}/*/{RECIPE}")):
+    for folder in sorted(path.parent for path in root.glob(f"{ADAPTERS}/*/{RECIPE}")):
         recipe, _ = load_recipe(folder, folder.name)
         if recipe:
             yield recipe.key

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import orjson
 
@@ -18,31 +19,20 @@ from harness.spec.recipes import Recipe
 from harness.spec.repository import Repository
 from harness.store import convert_once, write_atomic
 
+if TYPE_CHECKING:
+    from harness.tune import TuneRequest
+
 _SAID = "made.json"
 
 
 @dataclass(frozen=True, slots=True)
-class Order:
-    """What is to be trained: into ``out``, a folder that does not exist yet and is called after name and version.
-
-    ``show`` puts progress on standard error.
-    """
-
-    root: Path
-    cache: Path
-    recipe: Recipe
-    out: Path
-    show: bool = True
-
-
-@dataclass(frozen=True, slots=True)
 class Training:
-    """Who trains: ``train`` fills the order's folder and returns the seconds that it took.
+    """Who trains: ``train`` fills the folder ``out`` of what is asked, and returns the seconds that it took.
 
     ``identity(root, cache, recipe)`` is the digest of all that the result depends on.
     """
 
-    train: Callable[[Order], float]
+    train: Callable[[TuneRequest], float]
     identity: Callable[[Path, Path, Recipe], str]
 
 
@@ -51,10 +41,10 @@ def own_training() -> Training:
     return Training(_finetune, _identity)
 
 
-def _finetune(order: Order) -> float:
-    from harness.tune import TuneRequest, finetune
+def _finetune(request: TuneRequest) -> float:
+    from harness.tune import finetune
 
-    return finetune(TuneRequest(order.root, order.cache, order.recipe, order.out, show=order.show)).seconds
+    return finetune(request).seconds
 
 
 def _identity(root: Path, cache: Path, recipe: Recipe) -> str:
@@ -100,7 +90,9 @@ def make(shop: Workshop, candidate: Candidate) -> Made | None:
         return None
 
     def train(out: Path) -> None:
-        _train(Order(root, cache, recipe, _place(out, recipe), shop.show), shop.training)
+        from harness.tune import TuneRequest
+
+        _train(TuneRequest(root, cache, recipe, _place(out, recipe), show=shop.show), shop.training)
 
     folder = convert_once(key, cache, train)
     said = orjson.loads((folder / _SAID).read_bytes())
@@ -125,10 +117,10 @@ def _place(folder: Path, recipe: Recipe) -> Path:
     return folder / recipe.name / recipe.version
 
 
-def _train(order: Order, training: Training) -> None:
-    order.out.parent.mkdir(parents=True)
-    seconds = training.train(order)
-    write_atomic(order.out.parent.parent / _SAID, orjson.dumps({"seconds": seconds}))
+def _train(request: TuneRequest, training: Training) -> None:
+    request.out.parent.mkdir(parents=True)
+    seconds = training.train(request)
+    write_atomic(request.out.parent.parent / _SAID, orjson.dumps({"seconds": seconds}))
 
 
 def _method(recipe: Recipe) -> str:
