@@ -6,6 +6,7 @@ import contextlib
 import functools
 import re
 import threading
+import time
 import urllib.request
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -150,13 +151,27 @@ def left(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
             served.wait_until_ready()
             Caller(served.url, found).everything()
             # While it runs, a log and journals are open that are gone when it has stopped.
-            found.files |= {f"running {name}": content for name, content in _written(top, before).items()}
+            found.files |= {f"running {name}": content for name, content in _running(top, before, served.url).items()}
         finally:
             code = served.stop()
     assert code == 0, served.said
     found.files |= {"spans": b"\n".join(spans), "standard error": served.said.encode()}
     found.files |= _written(top, before)
     found.rows = list(read_traces(traces))
+    return found
+
+
+def _running(top: Path, before: set[Path], url: str) -> dict[str, bytes]:
+    """What is written while the server runs, a log that is open among it."""
+    found = _written(top, before)
+    for _ in range(50):
+        if any(name.endswith(".jsonl") for name in found):
+            break
+        # The last row may have filled its file: one more begins the next.
+        with openai.OpenAI(base_url=url, api_key="none", max_retries=0) as client:
+            client.chat.completions.create(model="echo", messages=[{"role": "user", "content": harmless()[0]}])
+        time.sleep(0.1)
+        found |= _written(top, before)
     return found
 
 
