@@ -215,9 +215,9 @@ def main(argv: Sequence[str] | None = None) -> None:
                 found[arm].append(run_arm(arm, job, work))
                 each = found[arm][-1]
                 print(f"round {turn + 1} {arm}: {each['tokens'] / each['seconds']:.0f} tokens/s", file=sys.stderr)
+                if args.json:
+                    args.json.write_text(json.dumps(found, indent=2))
     print(table(found))
-    if args.json:
-        args.json.write_text(json.dumps(found, indent=2))
 
 
 if __name__ == "__main__":

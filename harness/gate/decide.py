@@ -26,7 +26,7 @@ class Options:
     ``look`` of ``looks.planned`` says how often these gates have been decided on growing data. ``seed`` drives the
     bootstrap of quantile differences. ``stage_of(app, metric)`` is the stage that measures a metric, None if unknown;
     ``compares(app, metric)`` whether the metric itself sets the candidate against the baseline; ``idle(app, metric)``
-    whether the change makes it unnecessary to measure it, so that having no row is no question left open.
+    why it is right that nothing was measured, so that having no row is no question left open; empty if it is not.
     """
 
     alpha_fail: float = ALPHA_FAIL
@@ -36,7 +36,7 @@ class Options:
     seed: int = 0
     stage_of: Callable[[str, str], str | None] = lambda _app, _metric: None
     compares: Callable[[str, str], bool] = lambda _app, _metric: False
-    idle: Callable[[str, str], bool] = lambda _app, _metric: False
+    idle: Callable[[str, str], str] = lambda _app, _metric: ""
 
 
 def decide(
@@ -106,8 +106,8 @@ def _try(table: Table, app: str, gate: Gate, arms: AppArms, context: tuple[Seque
         return Trial(blank(app, gate, verdict="not_applicable", reason=reason), gate)
     sample = table.sample(app, gate, paired=gate.paired, same=not arms.changed)
     confidence = options.looks.confidence(gate.confidence, options.look)
-    if sample is None and options.idle(app, gate.metric):
-        return Trial(blank(app, gate, verdict="not_applicable", reason="nothing that it measures changed"), gate)
+    if sample is None and (idle := options.idle(app, gate.metric)):
+        return Trial(blank(app, gate, verdict="not_applicable", reason=idle), gate)
     if sample is None:
         reason = _no_rows(gate, stages, options.stage_of(app, gate.metric))
         return Trial(blank(app, gate, confidence=confidence, reason=reason), gate)

@@ -212,11 +212,15 @@ def _decide(run: GateRun, suites: Mapping[str, SuiteFiles], rows: Iterator[Measu
             changes=[line for name in suites if plan.changed(name) for line in plan.changes(name)],
             stage_of=lambda app, metric: suites[app].stage_of(metric),
             compares=lambda app, metric: suites[app].compares(metric),
-            idle=lambda app, metric: app in run.untouched and suites[app].stage_of(metric) != "data",
+            idle=lambda app, metric: suites[app].idle(metric) or _untouched(run, app, suites[app].stage_of(metric)),
             looks=Looks(max(suite.suite.max_looks for suite in suites.values())),
             look=max(look, *(stage.looks for stage in run.stages), 1) if run.stages else max(look, 1),
         ),
     )
+
+
+def _untouched(run: GateRun, app: str, stage: str | None) -> str:
+    return "nothing that it measures changed" if app in run.untouched and stage != "data" else ""
 
 
 def _undecided(run: GateRun, app: str, look: int) -> bool:

@@ -131,7 +131,15 @@ class SuiteFiles:
 
     def stage_of(self, metric: str) -> StageName | None:
         """The stage that measures ``metric``, None when none does."""
-        return self.metrics.get(metric) or self.metrics.get(metric.split(".")[0])
+        return self.metrics.get(metric) or self.metrics.get(metric.split(".")[0]) or self._of_no_adapter(metric)
+
+    def idle(self, metric: str) -> str:
+        """Why nothing can be measured of ``metric`` as the app stands, empty when something can."""
+        return "the app names no adapter that has a recipe here" if self._of_no_adapter(metric) else ""
+
+    def _of_no_adapter(self, metric: str) -> StageName | None:
+        # Its gates stay in gates.yaml while an app goes without: taking the adapter away is one line.
+        return "data" if metric in ADAPTER_METRICS and not self.adapters else None
 
 
 @dataclass(frozen=True)

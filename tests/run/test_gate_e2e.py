@@ -157,6 +157,26 @@ def test_unpinned_service_is_said(tmp_path: Path, service: Stub) -> None:
     assert "unpinned" in (project.runs[-1] / "report.html").read_text(encoding="utf-8")
 
 
+ADAPTER_GATE = """
+  - id: adapter-does-something
+    metric: tune.liveness
+    rule: at_least
+    threshold: 0.01
+    statistic: total
+"""
+
+
+def test_gates_of_an_adapter_wait_for_one(tmp_path: Path) -> None:
+    """Taking the adapter out of app.yaml is one line: its gates do not apply then, and the others decide."""
+    project = make_project(tmp_path)
+    project.write({"suites/desk/gates.yaml": GATES.rstrip() + ADAPTER_GATE})
+    project.branch()
+    assert project.run("gate") == 0
+    gate = project.gate_named("adapter-does-something")
+    assert (gate["verdict"], gate["reason"]) == ("not_applicable", "the app names no adapter that has a recipe here")
+    assert [stage["name"] for stage in project.file("verdict.json")["stages"]] == ["regression"]
+
+
 def test_profile_chooses_the_gates(tmp_path: Path) -> None:
     """A gate that belongs only to the nightly profile decides there and nowhere else."""
     project = make_project(tmp_path)
