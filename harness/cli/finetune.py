@@ -8,7 +8,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from harness.cli.commands import print_json
-from harness.cli.parsing import Parser, command, group
+from harness.cli.parsing import Parser, command, group, processes
 from harness.errors import EXIT_FAIL, UsageError
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ def add(sub: argparse._SubParsersAction[Parser]) -> None:
         action="store_true",
         help="build versions that exist a second time, into the cache, and say whether bytes or answers differ",
     )
-    tune.add_argument("--processes", type=int, default=1, metavar="N", help="train with N processes (default: 1)")
+    processes(tune)
     adapters = group(sub, "adapters", "prove what the built adapters are", "signoff adapters verify")
     command(
         adapters,
@@ -65,8 +65,6 @@ def _requests(args: Namespace) -> list[TuneRequest]:
     from harness.spec.repository import load_shared
     from harness.tune import TuneRequest
 
-    if args.processes < 1:
-        raise UsageError(f"--processes is {args.processes}; it must be at least 1")
     recipes = load_shared(args.root).recipes
     unknown = sorted(set(args.adapters) - set(recipes))
     if unknown:

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from harness.cli.commands import print_json
-from harness.cli.parsing import Parser, command, group
+from harness.cli.parsing import Parser, command, group, processes
 from harness.errors import EXIT_ERROR, UsageError
 
 if TYPE_CHECKING:
@@ -34,6 +34,7 @@ def add(sub: argparse._SubParsersAction[Parser]) -> None:
     compare.add_argument(
         "--no-train", action="store_true", help="train nothing; candidates that nobody trained yet are left out"
     )
+    processes(compare)
     compare.add_argument(
         "--latency-cases", type=int, default=20, metavar="N", help="how many cases are timed (default: 20; 0: none)"
     )
@@ -46,7 +47,7 @@ def compare_command(args: Namespace) -> int:
 
     if not 0 <= args.latency_cases <= _MOST:
         raise UsageError(f"--latency-cases is {args.latency_cases}; it must be 0 to {_MOST}")
-    wanted = Wanted(args.latency_cases, not args.no_train, tuple(args.candidate))
+    wanted = Wanted(args.latency_cases, not args.no_train, tuple(args.candidate), args.processes)
     choice = compare_models(Options(args.root, args.cache, (args.app,), quiet=args.json), wanted)
     code = EXIT_ERROR if any(each["broken"] for each in choice.data["not_measured"]) else 0
     if args.json:

@@ -43,6 +43,19 @@ def command(
     return added
 
 
+def processes(parser: argparse.ArgumentParser) -> None:
+    """``--processes`` of the commands that train."""
+    parser.add_argument(
+        "--processes", type=_at_least_one, default=1, metavar="N", help="train with N processes (default: 1)"
+    )
+
+
+def _at_least_one(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"it is {text}; it must be a whole number of at least 1")
+    return int(text)
+
+
 def group(
     commands: argparse._SubParsersAction[Parser], name: str, help_text: str, example: str
 ) -> argparse._SubParsersAction[Parser]:

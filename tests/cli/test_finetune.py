@@ -73,7 +73,6 @@ def test_a_committed_version_stays(project: Project, capsys: pytest.CaptureFixtu
     ("args", "said"),
     [
         (("nobody",), "no recipe models/adapters/nobody/recipe.yaml; there are recipes for: sorter"),
-        (("--processes", "0"), "--processes is 0; it must be at least 1"),
         (("--again",), "sorter/1.0.0 is not built; build it first with: signoff finetune sorter"),
     ],
 )
@@ -81,6 +80,14 @@ def test_mistakes(project: Project, args: tuple[str, ...], said: str, capsys: py
     """A mistake is exit code 64 and named."""
     assert project.run("finetune", *args) == 64
     assert said in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("asked", ["0", "-1", "two", ""])
+def test_processes_that_cannot_be(project: Project, asked: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """A number of processes below one is a mistake of the command line."""
+    with pytest.raises(SystemExit, match="64"):
+        project.run("finetune", f"--processes={asked}")
+    assert f"it is {asked}; it must be a whole number of at least 1" in capsys.readouterr().err
 
 
 def test_again(project: Project, capsys: pytest.CaptureFixture[str]) -> None:

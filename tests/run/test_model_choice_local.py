@@ -78,6 +78,7 @@ def test_all_kinds_are_measured_side_by_side(project: Project) -> None:
     assert {record["model"] for record in found.values()} == {"tiny"}
     project.write({FILE: HEAD + TRAINED + "  - {id: lora-3, recipe: {name: sorter, method: {rank: 3}}}\n"})
     again = compared(project, trainer, train=False)
+    assert trainer.processes == [1, 1]
     assert trainer.orders == ["lora 2", "ia3 8"]
     assert {record["id"]: record["model_calls"] for record in again.data["candidates"]} == dict.fromkeys(found, 0)
     why = "nobody trained it yet, and --no-train was given"
@@ -100,6 +101,13 @@ def test_trained_again_when_something_changed(project: Project, change: str) -> 
         project.edit(FILE, "{rank: 2}", "{rank: 2, alpha: 3}")
     make(shop(project, trainer), candidate(project, "lora-2"))
     assert trainer.orders == ["lora 2", "lora 2"]
+
+
+def test_several_processes_train_one_candidate(project: Project) -> None:
+    """What a person asks for reaches the trainer."""
+    trainer = Trainer()
+    make(shop(project, trainer, processes=2), candidate(project, "lora-2"))
+    assert trainer.processes == [2]
 
 
 def built(project: Project, name: str) -> Variant:

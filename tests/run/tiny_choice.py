@@ -174,10 +174,11 @@ def _save_ia3(out: Path) -> None:
 
 
 class Trainer:
-    """Takes no time and writes real adapters; ``orders`` are the recipes that it was asked to follow."""
+    """Takes no time and writes real adapters; ``orders`` are the recipes asked for, ``processes`` by how many."""
 
     def __init__(self, mart: str = "m1") -> None:
         self.orders: list[str] = []
+        self.processes: list[int] = []
         self.mart = mart
 
     @property
@@ -188,6 +189,7 @@ class Trainer:
     def _train(self, request: TuneRequest) -> float:
         method = request.recipe.method
         self.orders.append(f"{method.kind} {method.rank}")
+        self.processes.append(request.processes)
         if method.rank == 13:
             raise RuntimeError("the loss is not a number\nand more")
         write_adapter(request.out, kind=method.kind, rank=method.rank)

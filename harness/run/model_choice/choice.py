@@ -36,11 +36,15 @@ LATENCY_CASES = 20
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """What a person asked for: how many cases are timed, whether to train, and which candidates (none: all)."""
+    """What a person asked for: how many cases are timed, whether to train, which candidates (none: all).
+
+    ``processes`` train one candidate together.
+    """
 
     latency_cases: int = LATENCY_CASES
     train: bool = True
     only: tuple[str, ...] = ()
+    processes: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,7 +156,10 @@ def _variant(work: _Work, candidate: Candidate) -> Variant | None:
         if candidate.recipe is not None:
             work.tell(f"{candidate.id}: its adapter is taken from the cache, or trained now")
             options = work.options
-            shop = Workshop(work.repository, options.cache, work.training, work.wanted.train, not options.quiet)
+            wanted = work.wanted
+            shop = Workshop(
+                work.repository, options.cache, work.training, wanted.train, not options.quiet, wanted.processes
+            )
             made = make(shop, candidate)
             if made is None:
                 raise UsageError("nobody trained it yet, and --no-train was given")

@@ -74,6 +74,7 @@ class Workshop:
     training: Training
     may_train: bool = True
     show: bool = True
+    processes: int = 1
 
 
 def make(shop: Workshop, candidate: Candidate) -> Made | None:
@@ -92,7 +93,7 @@ def make(shop: Workshop, candidate: Candidate) -> Made | None:
     def train(out: Path) -> None:
         from harness.tune import TuneRequest
 
-        _train(TuneRequest(root, cache, recipe, _place(out, recipe), show=shop.show), shop.training)
+        _train(TuneRequest(root, cache, recipe, _place(out, recipe), shop.processes, shop.show), shop.training)
 
     folder = convert_once(key, cache, train)
     said = orjson.loads((folder / _SAID).read_bytes())
