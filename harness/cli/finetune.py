@@ -94,7 +94,8 @@ def _build(args: Namespace, request: TuneRequest) -> dict[str, Any]:
     tuned = finetune(request, inputs)
     entry = {"key": key, "folder": shown, "fresh": tuned.fresh, "seconds": tuned.seconds, "bytes": tuned.bytes}
     if not tuned.fresh:
-        return entry | {"equal": True, "told": f"{key}: unchanged"}
+        words = f"; its card has the recipe's words now, commit {shown}/README.md" if tuned.reworded else ""
+        return entry | {"equal": True, "told": f"{key}: unchanged{words}"}
     loss = tuned.manifest.provenance["training"]["validation_loss"]
     told = f"{key}: built in {tuned.seconds:.0f} s, {tuned.bytes:,} bytes, validation loss {loss:.3f}; commit {shown}/"
     return entry | {"equal": True, "told": told}

@@ -16,6 +16,7 @@ from harness.spec.models import Model
 from harness.store import digest_file, digest_of
 
 WEIGHTS, CONFIG, MANIFEST = "adapter_model.safetensors", "adapter_config.json", "manifest.json"
+CARD = "README.md"
 ADAPTERS = "models/adapters"
 _LFS = b"version https://git-lfs.github.com/spec/v1"
 

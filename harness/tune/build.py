@@ -7,7 +7,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from harness.serve.engine.hub import model_folder
 from harness.serve.engine.loader import THREADS, device
 from harness.spec.adapters import (
     ADAPTERS,
+    CARD,
     CONFIG,
     MANIFEST,
     WEIGHTS,
@@ -34,7 +35,7 @@ from harness.spec.recipes import Recipe
 from harness.spec.repository import load_shared
 from harness.store import digest_file, digest_of, write_atomic
 from harness.store.files import locked, room_for
-from harness.tune.card import CARD, model_card
+from harness.tune.card import model_card
 from harness.tune.job import DONE, FAILED, Job
 from harness.tune.provenance import environment, summary
 from harness.tune.stored import put_weights
@@ -63,13 +64,17 @@ class TuneRequest:
 
 @dataclass(frozen=True, slots=True)
 class Tuned:
-    """A built adapter version: seconds of training, bytes of weights; ``fresh`` is false when it was built before."""
+    """A built adapter version: seconds of training, bytes of weights; ``fresh`` is false when it was built before.
+
+    ``reworded`` says that of a version built before the card was written anew.
+    """
 
     folder: Path
     manifest: AdapterManifest
     seconds: float
     bytes: int
     fresh: bool = True
+    reworded: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,6 +146,8 @@ def _parent(root: Path, recipe: Recipe, model: Model) -> AdapterVersion | None:
 def finetune(request: TuneRequest, inputs: Inputs | None = None) -> Tuned:
     """Build an adapter version, or return the one in ``out`` that was built from exactly these inputs.
 
+    The card of the latter is written anew where the recipe's words for people are others now: what an adapter is worth
+    is known when it stands.
     ``inputs`` are those of the recipe, where the caller has them already. Checkpoints lie in the cache by the inputs'
     digest: a build that was killed goes on from the last one. ``out`` appears whole or not at all. Raises UsageError
     for inputs that cannot be trained, a budget that is too small and a full disk, SignoffError when the training
@@ -148,12 +155,12 @@ def finetune(request: TuneRequest, inputs: Inputs | None = None) -> Tuned:
     """
     inputs = inputs or inputs_of(request.root, request.cache, request.recipe)
     if found := _unchanged(request, inputs):
-        return _tuned(found, fresh=False)
+        return _reworded(found, request, inputs)
     work = request.cache / "tuning" / f"{request.recipe.name}-{inputs.digest[:16]}"
     with locked(request.cache / "locks" / f"{work.name}.lock"), room_for(work):
         # Another process may have built it while this one waited.
         if found := _unchanged(request, inputs):
-            return _tuned(found, fresh=False)
+            return _reworded(found, request, inputs)
         job = job_of(inputs, request, work)
         if not (work / DONE).is_file():
             run_training(job, request.processes, request.show)
@@ -162,7 +169,7 @@ def finetune(request: TuneRequest, inputs: Inputs | None = None) -> Tuned:
         shutil.rmtree(work, ignore_errors=True)
     found = built(folder)
     assert found is not None
-    return _tuned(found, fresh=True)
+    return _tuned(found)
 
 
 def _unchanged(request: TuneRequest, inputs: Inputs) -> AdapterVersion | None:
@@ -181,10 +188,18 @@ def built(folder: Path) -> AdapterVersion | None:
     return found
 
 
-def _tuned(version: AdapterVersion, *, fresh: bool) -> Tuned:
+def _tuned(version: AdapterVersion) -> Tuned:
     training = version.manifest.provenance.get("training", {})
     size = (version.folder / WEIGHTS).stat().st_size
-    return Tuned(version.folder, version.manifest, float(training.get("seconds", 0.0)), size, fresh)
+    return Tuned(version.folder, version.manifest, float(training.get("seconds", 0.0)), size)
+
+
+def _reworded(version: AdapterVersion, request: TuneRequest, inputs: Inputs) -> Tuned:
+    card, place = model_card(version.manifest, request.recipe, inputs).encode(), version.folder / CARD
+    same = place.is_file() and place.read_bytes() == card
+    if not same:
+        write_atomic(place, card, _ROOM)
+    return replace(_tuned(version), fresh=False, reworded=not same)
 
 
 def job_of(inputs: Inputs, request: TuneRequest, work: Path) -> Job:

@@ -11,7 +11,6 @@ from harness.spec.recipes import Recipe
 if TYPE_CHECKING:
     from harness.tune.build import Inputs
 
-CARD = "README.md"
 _ARMS = {"adapter": "with the adapter", "bare": "without it"}
 
 
@@ -30,14 +29,23 @@ def model_card(manifest: AdapterManifest, recipe: Recipe, inputs: Inputs) -> str
         "model-index": _model_index(manifest, recipe),
     }
     head = yaml.safe_dump(front, sort_keys=False, allow_unicode=True)
-    parts = [f"---\n{head}---", f"# {recipe.key}", recipe.description, _results(manifest), _training(manifest, recipe)]
+    parts = [
+        f"---\n{head}---",
+        f"# {recipe.key}",
+        recipe.description,
+        _results(manifest, recipe),
+        _training(manifest, recipe),
+    ]
     parts += [_made_from(manifest, inputs), _limits(recipe)]
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
 def _model_index(manifest: AdapterManifest, recipe: Recipe) -> list[dict[str, Any]]:
     scores = _scores(manifest).get("adapter", {})
-    metrics = [{"type": "accuracy", "name": name, "value": round(each["share"], 4)} for name, each in scores.items()]
+    metrics = [
+        {"type": "accuracy", "name": name, "value": round(scores[name]["share"], 4)}
+        for name in _measures(scores, recipe)
+    ]
     dataset = {"name": recipe.mart, "type": recipe.mart, "split": "test"}
     task = {"type": "text-generation"}
     return [{"name": recipe.key, "results": [{"task": task, "dataset": dataset, "metrics": metrics}]}]
@@ -48,7 +56,13 @@ def _scores(manifest: AdapterManifest) -> Mapping[str, Mapping[str, Mapping[str,
     return found
 
 
-def _results(manifest: AdapterManifest) -> str:
+def _measures(scores: Mapping[str, Any], recipe: Recipe) -> list[str]:
+    """The measures as people read them (the whole answer, its columns, its form), however a manifest orders them."""
+    order = {name: place for place, name in enumerate(("exact", *recipe.rows.columns, "valid"))}
+    return sorted(scores, key=lambda name: (order.get(name, len(order)), name))
+
+
+def _results(manifest: AdapterManifest, recipe: Recipe) -> str:
     scores = _scores(manifest)
     if not scores:
         return ""
@@ -59,7 +73,7 @@ def _results(manifest: AdapterManifest) -> str:
     ]
     lines += ["trained on or decided on. The bare model got the same prompt.", ""]
     lines += [f"| measure | rows | {' | '.join(_ARMS[arm] for arm in arms)} |", f"|---|---|{'---|' * len(arms)}"]
-    for name in scores[arms[0]]:
+    for name in _measures(scores[arms[0]], recipe):
         cells = [_share(scores[arm][name]) for arm in arms]
         lines.append(f"| {name} | {scores[arms[0]][name]['n']} | {' | '.join(cells)} |")
     return "\n".join(lines)
@@ -74,7 +88,7 @@ def _training(manifest: AdapterManifest, recipe: Recipe) -> str:
     method = (
         f"LoRA of rank {recipe.method.rank}, alpha {recipe.method.alpha:g}" if recipe.method.kind == "lora" else "IA3"
     )
-    packages = ", ".join(f"{name} {version}" for name, version in where["packages"].items())
+    packages = ", ".join(f"{name} {version}" for name, version in sorted(where["packages"].items()))
     rows = (
         f"{method}; {figures['rows']} rows, {figures['tokens']:,} tokens of which {figures['tokens_trained']:,} are "
         f"learned; {figures['epochs']:g} epochs, {figures['steps']} steps, learning rate "

@@ -69,6 +69,24 @@ def test_a_committed_version_stays(project: Project, capsys: pytest.CaptureFixtu
     assert (project.root / FOLDER).with_name("1.0.1").is_dir()
 
 
+def test_the_card_of_a_committed_version_can_be_corrected(project: Project, capsys: pytest.CaptureFixture[str]) -> None:
+    """What an adapter is worth is known when it stands: the recipe's words reach its card, and nothing else moves."""
+    assert project.run("finetune") == 0
+    project.commit("the adapter")
+    before = {path.name: path.read_bytes() for path in (project.root / FOLDER).iterdir()}
+    changed = recipe(limits=("It cannot read rhymes.",))
+    project.write({"models/adapters/sorter/recipe.yaml": changed.model_dump_json()})
+    capsys.readouterr()
+    assert project.run("finetune") == 0
+    told = f"sorter/1.0.0: unchanged; its card has the recipe's words now, commit {FOLDER}/README.md\n"
+    assert capsys.readouterr().out == told
+    after = {path.name: path.read_bytes() for path in (project.root / FOLDER).iterdir()}
+    assert {name for name in after if after[name] != before.get(name)} == {"README.md"}
+    assert b"It cannot read rhymes." in after["README.md"]
+    assert project.run("finetune") == 0
+    assert "sorter/1.0.0: unchanged\n" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
     ("args", "said"),
     [

@@ -17,11 +17,10 @@ import pytest
 import yaml
 
 from harness.errors import SignoffError, UsageError
-from harness.spec.adapters import CONFIG, MANIFEST, WEIGHTS, load_adapter
+from harness.spec.adapters import CARD, CONFIG, MANIFEST, WEIGHTS, load_adapter
 from harness.store import digest_file
 from harness.store.files import locked
 from harness.tune import Tuned, built, finetune, inputs_of
-from harness.tune.card import CARD
 from tests.run.project import ROOT, Project
 from tests.tune.small import MODEL, SHA256, letters, recipe, request, tiny_cache, trained_at_once, tree
 
