@@ -20,9 +20,13 @@ CANDIDATES = "candidates.yaml"
 
 
 class RecipeChange(Spec):
-    """A recipe of the repository with some of its settings replaced; ``name`` is its folder in ``models/adapters``."""
+    """A recipe of the repository with some of its settings replaced; ``name`` is its folder in ``models/adapters``.
+
+    ``parent: null`` starts from the base although the recipe goes on from an adapter.
+    """
 
     name: Slug
+    parent: AdapterKey | None = None
     method: dict[str, Any] = Field(default_factory=dict)
     training: dict[str, Any] = Field(default_factory=dict)
     budget: dict[str, Any] = Field(default_factory=dict)
@@ -32,6 +36,8 @@ class RecipeChange(Spec):
         plain = recipe.model_dump()
         for part in ("method", "training", "budget"):
             plain[part] |= getattr(self, part)
+        if "parent" in self.model_fields_set:
+            plain["parent"] = self.parent
         try:
             return Recipe.model_validate(plain)
         except ValidationError as error:

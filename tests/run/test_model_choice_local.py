@@ -15,7 +15,7 @@ from harness.errors import SignoffError, UsageError
 from harness.run.model_choice import Choice, Training, Wanted, compare_models
 from harness.run.model_choice.child import peak_bytes
 from harness.run.model_choice.entry import one_of_each
-from harness.run.model_choice.training import Workshop, make, own_training
+from harness.run.model_choice.training import Workshop, make, own_training, recipe_of
 from harness.run.model_choice.variants import Variant, variant
 from harness.run.options import Options
 from harness.serve.engine.hub import model_folder
@@ -101,6 +101,15 @@ def test_trained_again_when_something_changed(project: Project, change: str) -> 
         project.edit(FILE, "{rank: 2}", "{rank: 2, alpha: 3}")
     make(shop(project, trainer), candidate(project, "lora-2"))
     assert trainer.orders == ["lora 2", "lora 2"]
+
+
+def test_a_candidate_may_begin_at_the_base(project: Project) -> None:
+    """``parent: null`` undoes that the recipe goes on from an adapter; without it the adapter stays the beginning."""
+    project.edit(FILE, "name: sorter, method: {rank: 2}", "name: sorter, parent: null, method: {rank: 2}")
+    anew, on = candidate(project, "lora-2"), candidate(project, "ia3")
+    project.edit("models/adapters/sorter/recipe.yaml", "licence: MIT", "licence: MIT\nparent: sorter/0.9.0")
+    assert recipe_of(anew, project.root).parent is None
+    assert recipe_of(on, project.root).parent == "sorter/0.9.0"
 
 
 def test_several_processes_train_one_candidate(project: Project) -> None:
