@@ -52,6 +52,7 @@ class TuneRequest:
     """What to build: ``recipe`` in the repository at ``root``, into the folder ``out``.
 
     ``processes`` train together (``accelerate launch``) and share each batch. ``show`` puts progress on standard error.
+    Without ``judged`` nothing is asked of the adapter when it stands: whoever compares it asks more.
     """
 
     root: Path
@@ -60,6 +61,7 @@ class TuneRequest:
     out: Path
     processes: int = 1
     show: bool = True
+    judged: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -259,7 +261,7 @@ def run_child(job: Job, command: list[str], environment_: Mapping[str, str], sho
 
 def _results(job: Job, request: TuneRequest) -> dict[str, Any]:
     out = job.work / RESULTS
-    if not out.is_file() and job.recipe.method.kind == "lora":
+    if request.judged and not out.is_file() and job.recipe.method.kind == "lora":
         arms = [f"adapter={job.work}", "bare=-"]
         run_child(
             job, [sys.executable, "-m", _RESULTS_MODULE, str(job.file), str(out), *arms], os.environ, request.show

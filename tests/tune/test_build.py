@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,8 @@ from harness.spec.adapters import CARD, CONFIG, MANIFEST, WEIGHTS, load_adapter
 from harness.store import digest_file
 from harness.store.files import locked
 from harness.tune import Tuned, built, finetune, inputs_of
+from harness.tune.build import RESULTS
+from harness.tune.job import Job
 from tests.run.project import ROOT, Project
 from tests.tune.small import MODEL, SHA256, letters, recipe, request, tiny_cache, trained_at_once, tree
 
@@ -197,6 +199,19 @@ def test_words_build_nothing(quick: Tree, changed: dict[str, Any]) -> None:
     """Words for people and the budget make no other adapter."""
     quick.project.write({"models/adapters/sorter/recipe.yaml": recipe(**changed).model_dump_json()})
     assert not finetune(request(quick.project, quick.cache)).fresh
+
+
+def test_nothing_is_asked_of_an_adapter_that_is_not_to_be_judged(quick: Tree, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A comparison asks all its candidates the suite; the mart's test rows would be asked for nothing."""
+
+    def unjudged(made: Job, processes: int, show: bool) -> None:
+        trained_at_once(made, processes, show)
+        (made.work / RESULTS).unlink()
+
+    monkeypatch.setattr("harness.tune.build.run_training", unjudged)
+    monkeypatch.setattr("harness.tune.build.run_child", lambda *_: pytest.fail("the adapter was asked"))
+    asked = replace(request(quick.project, quick.cache), out=quick.project.root / "other/sorter/1.0.0", judged=False)
+    assert finetune(asked).manifest.provenance["results"] == {}
 
 
 def test_a_parent(quick: Tree) -> None:

@@ -93,7 +93,8 @@ def make(shop: Workshop, candidate: Candidate) -> Made | None:
     def train(out: Path) -> None:
         from harness.tune import TuneRequest
 
-        _train(TuneRequest(root, cache, recipe, _place(out, recipe), shop.processes, shop.show), shop.training)
+        asked = TuneRequest(root, cache, recipe, _place(out, recipe), shop.processes, shop.show, judged=False)
+        _train(asked, shop.training)
 
     folder = convert_once(key, cache, train)
     said = orjson.loads((folder / _SAID).read_bytes())
