@@ -79,11 +79,14 @@ def _made(found: Variant) -> dict[str, Any]:
     if found.made is not None:
         return {"method": found.made.method, "build_seconds": found.made.seconds, "adapter_bytes": found.made.bytes}
     if found.adapter is not None:
-        training = found.adapter.manifest.provenance.get("training")
+        provenance = found.adapter.manifest.provenance
+        training = provenance.get("training")
+        # The training of a parent took its time as well, which this manifest does not say.
+        parent = f", going on from {provenance['parent']}" if provenance.get("parent") else ""
         seconds = training.get("seconds") if isinstance(training, dict) else None
         known = float(seconds) if isinstance(seconds, int | float) else None
         size = (found.adapter.folder / WEIGHTS).stat().st_size
-        return {"method": f"adapter {found.adapter.key}", "build_seconds": known, "adapter_bytes": size}
+        return {"method": f"adapter {found.adapter.key}{parent}", "build_seconds": known, "adapter_bytes": size}
     if found.step.adapter:
         return {"method": f"adapter {found.step.adapter} of the endpoint", "build_seconds": None, "adapter_bytes": None}
     return {"method": "not tuned", "build_seconds": 0.0, "adapter_bytes": 0}
