@@ -38,7 +38,7 @@ DEFAULT = "support-triage"
 
 
 def prepared(recipe_name: str, steps: int, work: Path) -> Path:
-    """The job of the recipe, cut to ``steps`` and to rows whose answer is whole, which both trainers read alike."""
+    """The job of the recipe from the bare base, cut to ``steps`` and to rows whose answer is whole: alike for both."""
     import pyarrow as pa
     import pyarrow.parquet as parquet
 
@@ -50,7 +50,7 @@ def prepared(recipe_name: str, steps: int, work: Path) -> Path:
 
     recipe = load_shared(ROOT).recipes[recipe_name]
     training = recipe.training.model_copy(update={"max_steps": steps, "checkpoint_steps": 100_000, "patience": 0})
-    recipe = recipe.model_copy(update={"training": training})
+    recipe = recipe.model_copy(update={"training": training, "parent": None})
     inputs = inputs_of(ROOT, cache_home(), recipe)
     job = job_of(inputs, TuneRequest(ROOT, cache_home(), recipe, work / "out"), work / "job")
     rows = {}
