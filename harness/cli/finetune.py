@@ -78,6 +78,7 @@ def _requests(args: Namespace) -> list[TuneRequest]:
 
 
 def _build(args: Namespace, request: TuneRequest) -> dict[str, Any]:
+    from harness.spec.adapters import CARD
     from harness.spec.git import git
     from harness.tune import built, finetune, inputs_of
 
@@ -94,7 +95,7 @@ def _build(args: Namespace, request: TuneRequest) -> dict[str, Any]:
     tuned = finetune(request, inputs)
     entry = {"key": key, "folder": shown, "fresh": tuned.fresh, "seconds": tuned.seconds, "bytes": tuned.bytes}
     if not tuned.fresh:
-        words = f"; its card has the recipe's words now, commit {shown}/README.md" if tuned.reworded else ""
+        words = f"; its card has the recipe's words now, commit {shown}/{CARD}" if tuned.reworded else ""
         return entry | {"equal": True, "told": f"{key}: unchanged{words}"}
     loss = tuned.manifest.provenance["training"]["validation_loss"]
     told = f"{key}: built in {tuned.seconds:.0f} s, {tuned.bytes:,} bytes, validation loss {loss:.3f}; commit {shown}/"

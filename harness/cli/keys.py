@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness.cli.commands import print_json
-from harness.cli.parsing import Parser, command, group
+from harness.cli.parsing import Parser, command, count, group
 from harness.errors import UsageError
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ def _add_parser(nested: argparse._SubParsersAction[Parser]) -> None:
     )
     added.add_argument("--expires", type=_moment, metavar="DATE", help="the last day, or a moment with its zone")
     for name in ("requests-per-minute", "tokens-per-minute", "concurrent"):
-        added.add_argument(f"--{name}", type=_count, metavar="N", help="its own limit (default: the server's)")
+        added.add_argument(f"--{name}", type=count, metavar="N", help="its own limit (default: the server's)")
     added.add_argument("--note", default="", help="whose it is")
 
 
@@ -159,10 +159,3 @@ def _name(text: str) -> str:
         message = f"{text!r} is not the name of an app or model, and not * for all"
         raise ArgumentTypeError(message)
     return text
-
-
-def _count(text: str) -> int:
-    if not text.isascii() or not text.isdigit() or int(text) < 1:
-        message = f"{text!r} is not a whole number of at least 1"
-        raise ArgumentTypeError(message)
-    return int(text)

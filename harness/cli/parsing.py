@@ -45,14 +45,14 @@ def command(
 
 def processes(parser: argparse.ArgumentParser) -> None:
     """``--processes`` of the commands that train."""
-    parser.add_argument(
-        "--processes", type=_at_least_one, default=1, metavar="N", help="train with N processes (default: 1)"
-    )
+    parser.add_argument("--processes", type=count, default=1, metavar="N", help="train with N processes (default: 1)")
 
 
-def _at_least_one(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"it is {text}; it must be a whole number of at least 1")
+def count(text: str) -> int:
+    """A whole number of at least 1, for the ``type`` of an argument; ArgumentTypeError for anything else."""
+    if not text.isascii() or not text.isdigit() or int(text) < 1:
+        message = f"{text!r} is not a whole number of at least 1"
+        raise argparse.ArgumentTypeError(message)
     return int(text)
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.run.plan import Plan
+from harness.spec.adapters import ADAPTERS, MANIFEST
 from harness.spec.apps import FunctionStep, LlmStep
 from harness.spec.repository import AppFiles
 from harness.spec.yaml_file import line_in
@@ -77,7 +78,7 @@ def _prompts(old: AppFiles, new: AppFiles) -> Mapping[str, str]:
 def _files(new: AppFiles) -> Mapping[str, str]:
     folder = f"suites/{new.name}"
     names = [f"models/{name}/model.yaml" for name in new.models]
-    names += [f"models/adapters/{key}/manifest.json" for key in new.adapters]
+    names += [f"{ADAPTERS}/{key}/{MANIFEST}" for key in new.adapters]
     for step in new.app.steps:
         if isinstance(step, FunctionStep):
             names += [f"{folder}/{name}" for name in (step.function.split(":")[0], *step.files)]

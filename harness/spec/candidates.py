@@ -9,10 +9,11 @@ from typing import Any, Self
 from pydantic import Field, ValidationError, field_validator, model_validator
 
 from harness.errors import Problem
+from harness.spec.adapters import ADAPTERS
 from harness.spec.apps import App, Decoding, LlmStep, Output, StepId
 from harness.spec.base import Slug, Spec
 from harness.spec.models import AdapterKey, Model
-from harness.spec.recipes import PromptKey, Recipe, load_recipe
+from harness.spec.recipes import RECIPE, PromptKey, Recipe, load_recipe
 from harness.spec.suites import Suite
 from harness.spec.yaml_file import Path_, explain, line_in
 
@@ -172,9 +173,9 @@ def _wrong_recipe(change: RecipeChange, root: Path) -> list[str]:
 
 def base_recipe(name: str, root: Path) -> tuple[Recipe | None, list[Problem]]:
     """The recipe of ``models/adapters/<name>``, or what is wrong with it."""
-    folder = root / "models" / "adapters" / name
+    folder = root / ADAPTERS / name
     shown = folder.relative_to(root).as_posix()
     if not folder.is_dir():
-        known = sorted(path.parent.name for path in root.glob("models/adapters/*/recipe.yaml"))
+        known = sorted(path.parent.name for path in root.glob(f"{ADAPTERS}/*/{RECIPE}"))
         return None, [Problem(shown, None, f"no recipe {name!r}; there are: {', '.join(known) or 'none'}")]
     return load_recipe(folder, shown)

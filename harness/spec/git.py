@@ -10,7 +10,7 @@ from fnmatch import fnmatch
 from pathlib import Path
 
 from harness.errors import Problem, UsageError
-from harness.spec.adapters import CARD
+from harness.spec.adapters import ADAPTERS, CARD, MANIFEST
 from harness.spec.prompts import load_prompt
 from harness.store import digest_file
 
@@ -157,7 +157,7 @@ def _edited_judges(root: Path, baseline: Path, commit: str) -> list[Problem]:
 def _edited_adapters(root: Path, baseline: Path, commit: str) -> list[Problem]:
     """A version is its whole folder but for the card; one that was deleted altogether is no edit."""
     problems = []
-    for folder in sorted(path.parent for path in baseline.glob("models/adapters/*/*/manifest.json")):
+    for folder in sorted(path.parent for path in baseline.glob(f"{ADAPTERS}/*/*/{MANIFEST}")):
         place = folder.relative_to(baseline)
         if not (root / place).is_dir():
             continue
@@ -175,8 +175,11 @@ def _edited_adapters(root: Path, baseline: Path, commit: str) -> list[Problem]:
 
 
 def _files(folder: Path) -> dict[str, str]:
-    named = {path.relative_to(folder).as_posix(): path for path in folder.rglob("*") if path.is_file()}
-    return {name: digest_file(path) for name, path in named.items() if name != CARD}
+    return {
+        name: digest_file(path)
+        for path in folder.rglob("*")
+        if path.is_file() and (name := path.relative_to(folder).as_posix()) != CARD
+    }
 
 
 def _text(path: Path) -> bytes:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from harness.errors import Problem, UsageError
-from harness.spec.adapters import MANIFEST, AdapterVersion, load_adapter, unfit
+from harness.spec.adapters import ADAPTERS, MANIFEST, AdapterVersion, load_adapter, unfit
 from harness.spec.apps import App, FunctionStep, LlmStep
 from harness.spec.base import Spec
 from harness.spec.candidates import CANDIDATES, Candidates, candidate_problems
@@ -245,7 +245,7 @@ def _load_marts(state: _Loading) -> None:
         state.problems += problems
         if mart:
             state.marts[mart.name] = mart
-    for file in sorted(state.root.glob(f"models/adapters/*/{RECIPE}")):
+    for file in sorted(state.root.glob(f"{ADAPTERS}/*/{RECIPE}")):
         recipe, problems = load_recipe(file.parent, state.shown(file.parent))
         state.problems += problems
         if recipe:
@@ -270,7 +270,7 @@ def _unknown(recipe: Recipe, shown: str, state: _Loading) -> list[Problem]:
     if prompt and set(recipe.rows.inputs) != set(prompt.front.inputs):
         wrong = f"rows.inputs fills {', '.join(recipe.rows.inputs)}; prompt {recipe.prompt} declares"
         problems.append(Problem(shown, 1, f"{wrong} {', '.join(prompt.front.inputs) or 'none'}"))
-    if recipe.parent and not (state.root / "models/adapters" / recipe.parent / MANIFEST).is_file():
+    if recipe.parent and not (state.root / ADAPTERS / recipe.parent / MANIFEST).is_file():
         problems.append(
             Problem(shown, 1, f"parent is {recipe.parent!r}, which is not built; build it, or remove the key")
         )

@@ -105,7 +105,7 @@ def test_processes_that_cannot_be(project: Project, asked: str, capsys: pytest.C
     """A number of processes below one is a mistake of the command line."""
     with pytest.raises(SystemExit, match="64"):
         project.run("finetune", f"--processes={asked}")
-    assert f"it is {asked}; it must be a whole number of at least 1" in capsys.readouterr().err
+    assert f"argument --processes: {asked!r} is not a whole number of at least 1" in capsys.readouterr().err
 
 
 def test_again(project: Project, capsys: pytest.CaptureFixture[str]) -> None:

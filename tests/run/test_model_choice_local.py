@@ -239,16 +239,18 @@ def test_adapter_that_changes_nothing_is_broken(project: Project) -> None:
 
 def test_committed_adapter(project: Project) -> None:
     """An adapter of the tree is measured as it is, ``adapter: null`` takes the step's own away, a gap is named."""
-    folder = write_adapter(project.root / "models/adapters/sorter/1.0.0")
+    write_adapter(project.root / "models/adapters/sorter/1.0.0")
+    folder = write_adapter(project.root / "models/adapters/sorter/1.1.0")
     manifest = orjson.loads((folder / MANIFEST).read_bytes())
-    manifest["provenance"]["parent"] = "sorter/0.9.0"
+    manifest["provenance"]["parent"] = "sorter/1.0.0"
     (folder / MANIFEST).write_bytes(orjson.dumps(manifest))
     project.edit("suites/desk/app.yaml", "    model: tiny\n", "    model: tiny\n    adapter: sorter/1.0.0\n")
-    project.write({FILE: HEAD + "  - {id: none, adapter: null}\n  - {id: missing, adapter: sorter/2.0.0}\n"})
+    more = ["{id: none, adapter: null}", "{id: later, adapter: sorter/1.1.0}", "{id: missing, adapter: sorter/2.0.0}"]
+    project.write({FILE: HEAD + "".join(f"  - {each}\n" for each in more)})
     found = compared(project, Trainer())
     told = {record["id"]: record for record in found.data["candidates"]}
-    assert told["bare"]["method"] == "adapter sorter/1.0.0, going on from sorter/0.9.0"
-    assert told["bare"]["build_seconds"] is None
+    assert told["bare"]["method"] == "adapter sorter/1.0.0" and told["bare"]["build_seconds"] is None
+    assert told["later"]["method"] == "adapter sorter/1.1.0, going on from sorter/1.0.0"
     assert (told["none"]["method"], told["none"]["adapter"]) == ("not tuned", "")
     (lost,) = found.data["not_measured"]
     assert lost["reason"] == "adapter 'sorter/2.0.0' is not built; build it with: signoff finetune sorter"

@@ -81,9 +81,12 @@ def transient(error: Exception) -> bool:
     """Whether ``error`` may be gone a moment later: a lost connection, a timeout, a database that another holds."""
     import duckdb
 
+    words = str(error)
+    # Somebody who told the hub's library to stay offline is not helped by asking again.
+    if "OfflineModeIsEnabled" in words:
+        return False
     if isinstance(error, ConnectionError | TimeoutError):
         return True
-    words = str(error)
     if isinstance(error, duckdb.IOException | duckdb.ConnectionException):
         return any(said in words for said in ("Could not set lock", "onnection", "timed out", "timeout"))
     # The clients of hubs and buckets have kinds of their own, of which none is installed for certain.
@@ -167,8 +170,7 @@ def _from_hub(name: str, revision: str, source: MartSource, shown: str) -> bytes
     try:
         rows: Any = datasets.load_dataset(name, source.config, split=source.split, revision=revision)
     except Exception as error:
-        # Somebody who told the hub's library to stay offline is not helped by asking again.
-        if transient(error) and "OfflineModeIsEnabled" not in str(error):
+        if transient(error):
             raise
         message = f"{shown}: {source.origin} cannot be had: {error} (is the hub reachable, is HF_HUB_OFFLINE set?)"
         raise UsageError(message) from error

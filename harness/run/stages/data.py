@@ -15,9 +15,9 @@ from harness.run.contamination import mart_source, search, shown_sources, summar
 from harness.run.data_rows import NAME, Rows, adapter_rows, failed_mart_rows, mart_rows
 from harness.run.stages.asking import load_cases
 from harness.run.stages.record import Context, StageReport
+from harness.spec.candidates import base_recipe
 from harness.spec.data_metrics import SEEN
 from harness.spec.measurement import Measurement, encode
-from harness.spec.recipes import Recipe, load_recipe
 from harness.spec.repository import AppFiles, SuiteFiles
 from harness.spec.suites import Case
 
@@ -98,7 +98,7 @@ class _Stage:
         row = Rows(name, files.digest)
         if suite.marts:
             yield from self._seen(suite, files, row)
-        recipes = {key: _recipe(files, key) for key in suite.adapters}
+        recipes = {key: base_recipe(key.split("/")[0], files.root)[0] for key in suite.adapters}
         for mart in sorted({recipe.mart for recipe in recipes.values() if recipe}):
             if mart in self.built:
                 yield from mart_rows(mart, self.built[mart], row)
@@ -131,12 +131,6 @@ def _seen_row(case: Case, pairs: Sequence[Pair], unknown: str, row: Rows) -> Mea
     if unknown:
         return row.lost(SEEN, case.id, unknown, "error", "cases", **about)
     return row.scored(SEEN, case.id, 0.0, "cases", **about)
-
-
-def _recipe(files: AppFiles, key: str) -> Recipe | None:
-    name = key.split("/")[0]
-    recipe, _ = load_recipe(files.root / "models" / "adapters" / name, f"models/adapters/{name}")
-    return recipe
 
 
 def _told(built: BuiltMart) -> str:
